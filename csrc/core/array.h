@@ -1,0 +1,44 @@
+// How arrays of any framework look to the operators.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace fusedops {
+
+using Shape = std::vector<int64_t>;
+using Strides = std::vector<int64_t>;  // in elements
+
+inline int64_t element_count(const Shape& shape) {
+  int64_t count = 1;
+  for (int64_t extent : shape) count *= extent;
+  return count;
+}
+
+// What validation needs. MLX knows no strides before an array is evaluated, so they are not part of it.
+struct ArrayInfo {
+  DType dtype;
+  Shape shape;
+};
+
+// What executors read: any strides, 0 included.
+struct ArrayView {
+  const void* data = nullptr;
+  DType dtype = DType::float32;
+  Shape shape;
+  Strides strides;
+};
+
+inline Strides contiguous_strides(const Shape& shape) {
+  Strides strides(shape.size());
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    strides[i] = stride;
+    stride *= shape[i] > 0 ? shape[i] : 1;
+  }
+  return strides;
+}
+
+}  // namespace fusedops

@@ -1,0 +1,164 @@
+// fusedops._core: validation for every framework, and the CPU operators on numpy arrays.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "core/python_errors.h"
+#include "cpu/cpu.h"
+#include "cpu/limits.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace fusedops {
+namespace {
+
+using Described = std::pair<std::string, Shape>;  // (dtype's name, shape), as backends describe their arrays
+using OptionalDescribed = std::optional<Described>;
+using Input = nb::ndarray<nb::ro, nb::device::cpu>;
+using OptionalInput = std::optional<Input>;
+using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
+using OptionalOutput = std::optional<Output>;
+
+ArrayInfo info_of(const Described& array) { return {dtype_from_name(array.first), array.second}; }
+
+// Passes an optional argument on as the pointer that the core's functions take.
+struct OptionalInfo {
+  explicit OptionalInfo(const OptionalDescribed& array) : info(array ? std::optional(info_of(*array)) : std::nullopt) {}
+  const ArrayInfo* get() const { return info ? &*info : nullptr; }
+  std::optional<ArrayInfo> info;
+};
+
+// numpy has no bfloat16 of its own: the numpy backend passes such arrays viewed as uint16.
+DType dtype_of(nb::dlpack::dtype dtype) {
+  if (dtype == nb::dtype<float>()) return DType::float32;
+  if (dtype == nb::dtype<uint16_t>()) return DType::bfloat16;
+  if (dtype == nb::dtype<bool>()) return DType::boolean;
+  return DType::float16;
+}
+
+ArrayView view_of(const Input& array) {
+  ArrayView view{array.data(), dtype_of(array.dtype()), Shape(array.ndim()), Strides(array.ndim())};
+  for (size_t i = 0; i < array.ndim(); ++i) {
+    view.shape[i] = static_cast<int64_t>(array.shape(i));
+    view.strides[i] = array.stride(i);
+  }
+  return view;
+}
+
+std::optional<ArrayView> view_of(const OptionalInput& array) {
+  return array ? std::optional(view_of(*array)) : std::nullopt;
+}
+
+ArrayInfo info_of(const ArrayView& view) { return {view.dtype, view.shape}; }
+
+std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
+  return view ? std::optional(info_of(*view)) : std::nullopt;
+}
+
+const ArrayInfo* pointer_to(const std::optional<ArrayInfo>& info) { return info ? &*info : nullptr; }
+
+void* data_of(const OptionalOutput& array) { return array ? array->data() : nullptr; }
+
+SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<int64_t> window_left,
+                         std::optional<int64_t> window_right, std::optional<double> softcap) {
+  return {static_cast<Causal>(causal), scale, window_left, window_right, softcap};
+}
+
+void check_rms_norm(const Described& x, const OptionalDescribed& weight, const OptionalDescribed& residual, double eps,
+                    double weight_offset) {
+  rms_norm_problem(info_of(x), OptionalInfo(weight).get(), OptionalInfo(residual).get(), eps, weight_offset);
+}
+
+void check_gelu(const Described& x, const OptionalDescribed& bias, const std::string& approximate) {
+  gelu_problem(info_of(x), OptionalInfo(bias).get(), gelu_form(approximate));
+}
+
+void check_geglu(const Described& gate, const OptionalDescribed& up, const std::string& approximate) {
+  geglu_problem(info_of(gate), OptionalInfo(up).get(), gelu_form(approximate));
+}
+
+void check_sdpa(const Described& q, const Described& k, const Described& v, const OptionalDescribed& mask,
+                const OptionalDescribed& sinks, int causal, std::optional<double> scale,
+                std::optional<int64_t> window_left, std::optional<int64_t> window_right,
+                std::optional<double> softcap) {
+  sdpa_problem(info_of(q), info_of(k), info_of(v), OptionalInfo(mask).get(), OptionalInfo(sinks).get(),
+               sdpa_options(causal, scale, window_left, window_right, softcap));
+}
+
+void rms_norm(const Input& x, const OptionalInput& weight, const OptionalInput& residual, double eps,
+              double weight_offset, const Output& y, const OptionalOutput& sum) {
+  const cpu::RmsNormBuffers buffers{view_of(x), view_of(weight), view_of(residual), y.data(), data_of(sum), nullptr};
+  const auto weight_info = info_of(buffers.weight), residual_info = info_of(buffers.residual);
+  const RmsNormProblem problem =
+      rms_norm_problem(info_of(buffers.x), pointer_to(weight_info), pointer_to(residual_info), eps, weight_offset);
+  nb::gil_scoped_release release;
+  cpu::rms_norm(problem, buffers, cpu::own_threads());
+}
+
+void gelu(const Input& x, const OptionalInput& bias, const std::string& approximate, const Output& y) {
+  const cpu::GeluBuffers buffers{view_of(x), view_of(bias), y.data()};
+  const auto bias_info = info_of(buffers.bias);
+  const GeluProblem problem = gelu_problem(info_of(buffers.x), pointer_to(bias_info), gelu_form(approximate));
+  nb::gil_scoped_release release;
+  cpu::gelu(problem, buffers, cpu::own_threads());
+}
+
+void geglu(const Input& gate, const OptionalInput& up, const std::string& approximate, const Output& y) {
+  const cpu::GegluBuffers buffers{view_of(gate), view_of(up), y.data()};
+  const auto up_info = info_of(buffers.up);
+  const GegluProblem problem = geglu_problem(info_of(buffers.gate), pointer_to(up_info), gelu_form(approximate));
+  nb::gil_scoped_release release;
+  cpu::geglu(problem, buffers, cpu::own_threads());
+}
+
+void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& mask, const OptionalInput& sinks,
+          int causal, std::optional<double> scale, std::optional<int64_t> window_left,
+          std::optional<int64_t> window_right, std::optional<double> softcap, const Output& out,
+          const OptionalOutput& logsumexp) {
+  const cpu::SdpaBuffers buffers{view_of(q),
+                                 view_of(k),
+                                 view_of(v),
+                                 view_of(mask),
+                                 view_of(sinks),
+                                 out.data(),
+                                 static_cast<float*>(data_of(logsumexp))};
+  const auto mask_info = info_of(buffers.mask), sinks_info = info_of(buffers.sinks);
+  const SdpaProblem problem =
+      sdpa_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), pointer_to(mask_info),
+                   pointer_to(sinks_info), sdpa_options(causal, scale, window_left, window_right, softcap));
+  nb::gil_scoped_release release;
+  cpu::sdpa(problem, buffers, cpu::own_threads());
+}
+
+}  // namespace
+}  // namespace fusedops
+
+NB_MODULE(_core, m) {
+  using namespace fusedops;
+  register_python_errors();
+  m.doc() = "Argument validation for every framework, and the CPU operators on numpy arrays.";
+
+  m.def("check_rms_norm", &check_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
+  m.def("check_gelu", &check_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
+  m.def("check_geglu", &check_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
+  m.def("check_sdpa", &check_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none());
+
+  m.def("rms_norm", &rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a, "y"_a,
+        "sum"_a.none());
+  m.def("gelu", &gelu, "x"_a, "bias"_a.none(), "approximate"_a, "y"_a);
+  m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "y"_a);
+  m.def("sdpa", &sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "out"_a, "logsumexp"_a.none());
+
+  m.def("instruction_set", &cpu::instruction_set, "The instruction set that the CPU kernels use on this machine.");
+  m.def("threads", [] { return cpu::own_threads().threads(); }, "Threads that numpy and MLX calls use.");
+  m.def("copy_bandwidth", &cpu::copy_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "GB/s read plus written by a copy of `num_bytes` bytes, the best of several passes.");
+  m.def("fma_rate", &cpu::fma_rate, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "GFLOP/s of float32 multiply-adds in the widest vectors in use, the best of several passes.");
+}

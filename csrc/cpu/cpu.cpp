@@ -1,0 +1,61 @@
+// Chooses the instruction set once, at run time.
+#include "cpu/cpu.h"
+
+#include "cpu/kernels/kernels.h"
+
+namespace fusedops::cpu {
+
+namespace {
+
+// The second half of a packed array's last dimension.
+ArrayView second_half(ArrayView packed, int64_t columns) {
+  packed.data = static_cast<const char*>(packed.data) + columns * packed.strides.back() * size_of(packed.dtype);
+  return packed;
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+#if defined(FUSEDOPS_HAS_avx512)
+  static const Kernels& chosen = [&]() -> const Kernels& {
+    if (__builtin_cpu_supports("x86-64-v4")) return avx512::kernels;
+    if (__builtin_cpu_supports("x86-64-v3")) return avx2::kernels;
+    return baseline::kernels;
+  }();
+  return chosen;
+#else
+  return baseline::kernels;
+#endif
+}
+
+void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {
+  kernels().rms_norm(problem, buffers, executor);
+}
+
+void gelu(const GeluProblem& problem, const GeluBuffers& buffers, Executor& executor) {
+  kernels().gelu(problem, buffers, executor);
+}
+
+void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& executor) {
+  if (!problem.packed) return kernels().geglu(problem, buffers, executor);
+  GegluBuffers halves = buffers;
+  halves.up = second_half(buffers.gate, problem.shape.back());
+  kernels().geglu(problem, halves, executor);
+}
+
+void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
+  kernels().sdpa(problem, buffers, executor);
+}
+
+const char* instruction_set() {
+  if (&kernels() != &baseline::kernels) return kernels().name;
+#if defined(__aarch64__)
+  return "neon";
+#elif defined(__x86_64__)
+  return "sse2";
+#else
+  return "generic";
+#endif
+}
+
+}  // namespace fusedops::cpu

@@ -1,0 +1,53 @@
+// The operators on the CPU. Inputs may have any strides; outputs are contiguous and may hold anything before.
+// Every executor accumulates in float32 and rounds once to the output's dtype.
+#pragma once
+
+#include <optional>
+
+#include "cpu/executor.h"
+#include "ops/geglu.h"
+#include "ops/gelu.h"
+#include "ops/rms_norm.h"
+#include "ops/sdpa.h"
+
+namespace fusedops::cpu {
+
+struct RmsNormBuffers {
+  ArrayView x;
+  std::optional<ArrayView> weight;
+  std::optional<ArrayView> residual;
+  void* y;
+  void* sum;              // x + residual; null without a residual
+  float* reciprocal_rms;  // one per row, or null
+};
+void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor);
+
+struct GeluBuffers {
+  ArrayView x;
+  std::optional<ArrayView> bias;
+  void* y;
+};
+void gelu(const GeluProblem& problem, const GeluBuffers& buffers, Executor& executor);
+
+struct GegluBuffers {
+  ArrayView gate;
+  std::optional<ArrayView> up;  // absent: gate is packed
+  void* y;
+};
+void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& executor);
+
+struct SdpaBuffers {
+  ArrayView q;
+  ArrayView k;
+  ArrayView v;
+  std::optional<ArrayView> mask;
+  std::optional<ArrayView> sinks;
+  void* out;
+  float* logsumexp;  // or null
+};
+void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor);
+
+// "avx512", "avx2", "neon", "sse2" or "generic": the instruction set chosen for this CPU at run time.
+const char* instruction_set();
+
+}  // namespace fusedops::cpu

@@ -1,0 +1,47 @@
+// Who runs an operator's tasks: the caller's framework decides how many threads there are.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace fusedops::cpu {
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual int threads() const = 0;
+  // Calls body(context) on `threads` threads at once, the calling one included, and waits for all of them.
+  // May use fewer threads; the body therefore takes its share from a common counter.
+  virtual void run(int threads, void (*body)(void*), void* context) = 0;
+};
+
+// Runs task(index, worker) for every index below `count`, in any order. Tasks with the same `worker`, a number below
+// executor.threads(), never run at the same time. `task` must not throw.
+template <class Task>
+void for_each_task(Executor& executor, int64_t count, Task&& task) {
+  const int threads = static_cast<int>(count < executor.threads() ? count : executor.threads());
+  if (threads <= 1) {
+    for (int64_t i = 0; i < count; ++i) task(i, 0);
+    return;
+  }
+  struct Shared {
+    Task& task;
+    int64_t count;
+    std::atomic<int64_t> next_index{0};
+    std::atomic<int> next_worker{0};
+  } shared{task, count};
+  executor.run(
+      threads,
+      [](void* context) {
+        auto& s = *static_cast<Shared*>(context);
+        const int worker = s.next_worker.fetch_add(1, std::memory_order_relaxed);
+        for (int64_t i; (i = s.next_index.fetch_add(1, std::memory_order_relaxed)) < s.count;) s.task(i, worker);
+      },
+      &shared);
+}
+
+// fusedops' own threads, for frameworks that bring none (MLX, numpy): as many as OMP_NUM_THREADS says, else as
+// the process may use CPUs. A caller that finds them busy works alone. Usable again in a forked child.
+Executor& own_threads();
+
+}  // namespace fusedops::cpu

@@ -1,0 +1,89 @@
+// Elementary functions on vectors. The polynomials are minimax fits (Lawson's iteration on Chebyshev nodes) of this
+// project; errors given are those of the fit, rounding adds one or two units in the last place.
+#pragma once
+
+#include "cpu/kernels/simd.h"
+#include "ops/gelu.h"
+
+namespace fusedops::cpu::FUSEDOPS_ISA {
+
+// 2^n * e^f, where x = n ln 2 + f + `correction`. Below -87.3 the result is 0, NaN stays NaN; x must not exceed 88.
+FUSEDOPS_INLINE Vec exp(Vec x, Vec correction = Vec{}) {
+  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa.
+  const Vec shifter = splat(12582912.f);
+  const Vec lowest = splat(-87.3f);
+  const Vec clamped = max(lowest, x);
+  const Vec shifted = clamped * splat(1.44269504f) + shifter;
+  const Vec n = shifted - shifter;
+  // ln 2 in two parts, the first with few enough bits that n times it is exact (Cody & Waite 1980).
+  const Vec f = clamped - n * splat(0.693145752f) - n * splat(1.42860677e-6f) + correction;
+  Vec p = splat(1.3814602e-3f);  // relative error 3.1e-9 for |f| <= ln(2) / 2
+  p = p * f + splat(8.368716e-3f);
+  p = p * f + splat(4.166839e-2f);
+  p = p * f + splat(0.16666521f);
+  p = p * f + splat(0.49999994f);
+  p = p * f + splat(1.f);
+  p = p * f + splat(1.f);
+  const Vec result = (Vec)((IntVec)p + ((IntVec)shifted << 23));
+  return select(x >= lowest, result, select(x < lowest, Vec{}, x));
+}
+
+FUSEDOPS_INLINE Vec tanh(Vec x) {
+  const Vec magnitude = min(splat(10.f), abs(x));
+  const Vec square = x * x;
+  Vec p = splat(-5.7049873e-3f);  // x + x^3 p(x^2), relative error 4.4e-9 for |x| <= 0.625
+  p = p * square + splat(2.0639088e-2f);
+  p = p * square + splat(-5.3739715e-2f);
+  p = p * square + splat(0.13331442f);
+  p = p * square + splat(-0.3333328f);
+  const Vec near_zero = x + x * square * p;
+  const Vec far = splat(1.f) - splat(2.f) / (splat(1.f) + exp(magnitude + magnitude));
+  const Vec signed_far = (Vec)((UintVec)far | ((UintVec)x & splat_bits(0x80000000u)));
+  return select(magnitude < splat(0.625f), near_zero, signed_far);
+}
+
+// The factor that GELU multiplies x by, which tends to 0 where x tends to minus infinity: there x is held at a value
+// whose product with 0 is not NaN.
+FUSEDOPS_INLINE Vec times_gate(Vec x, Vec gate) { return max(splat(-1e4f), x) * gate; }
+
+// x Phi(x), with Phi(-a) = e^(-a^2/2) t p(t), t = 1 / (1 + 0.35 a): accurate in the tail too, where 1 + erf cancels.
+FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
+  const Vec a = min(splat(14.f), abs(x));
+  const Vec t = splat(1.f) / (a * splat(0.35f) + splat(1.f));
+  Vec p = splat(-2.9157897e-2f);  // relative error 3.2e-8 for a <= 14.5
+  p = p * t + splat(0.14403097f);
+  p = p * t + splat(-0.2558391f);
+  p = p * t + splat(0.15931982f);
+  p = p * t + splat(-2.3212435e-2f);
+  p = p * t + splat(0.10555253f);
+  p = p * t + splat(0.11982128f);
+  p = p * t + splat(0.13986352f);
+  p = p * t + splat(0.1396213f);
+  // The high half of a squares exactly; the rest of a^2 enters as a correction to the exponent.
+  const Vec high = (Vec)((UintVec)a & splat_bits(0xfffff000u));
+  const Vec rest = (a - high) * (a + high);
+  const Vec tail = exp(high * high * splat(-0.5f), rest * splat(-0.5f)) * t * p;
+  return times_gate(x, select(x > Vec{}, splat(1.f) - tail, tail));
+}
+
+// x sigmoid(-z)
+FUSEDOPS_INLINE Vec times_sigmoid_of_minus(Vec x, Vec z) {
+  return times_gate(x, splat(1.f) / (splat(1.f) + exp(min(splat(87.f), z))));
+}
+
+// 0.5 (1 + tanh(u)) is sigmoid(2u), which neither overflows nor cancels.
+FUSEDOPS_INLINE Vec gelu_tanh(Vec x) {
+  const float two_sqrt_2_over_pi = 1.5957691216f;
+  return times_sigmoid_of_minus(x, x * (x * x * splat(-0.044715f * two_sqrt_2_over_pi) - splat(two_sqrt_2_over_pi)));
+}
+
+FUSEDOPS_INLINE Vec gelu_sigmoid(Vec x) { return times_sigmoid_of_minus(x, x * splat(-1.702f)); }
+
+template <GeluForm form>
+FUSEDOPS_INLINE Vec gelu(Vec x) {
+  if constexpr (form == GeluForm::none) return gelu_erf(x);
+  if constexpr (form == GeluForm::tanh) return gelu_tanh(x);
+  if constexpr (form == GeluForm::sigmoid) return gelu_sigmoid(x);
+}
+
+}  // namespace fusedops::cpu::FUSEDOPS_ISA

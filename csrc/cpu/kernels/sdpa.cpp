@@ -1,0 +1,142 @@
+// Attention as in FlashAttention-2 (Dao 2023, https://arxiv.org/abs/2307.08691): blocks of query rows, tiles of keys,
+// online softmax; where there are fewer blocks than threads the keys are split too, and the parts combined
+// (Flash-Decoding, https://crfm.stanford.edu/2023/10/12/flashdecoding.html). No score matrix is ever stored.
+#include "ops/sdpa.h"
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/sdpa_packed.h"
+#include "cpu/kernels/sdpa_streaming.h"
+
+namespace fusedops::cpu::FUSEDOPS_ISA {
+namespace {
+
+// Writes the normalised output of a block, its sinks included, and the logsumexp.
+template <class T>
+void finish(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block, const SoftmaxState& state) {
+  for (int64_t row = 0; row < block.rows(); ++row) {
+    const int64_t head = block.head(row);
+    const int64_t index = (block.batch * problem.query_heads + head) * problem.query_length + block.query(row);
+    float max = state.max[row], sum = state.sum[row], factor = 0.f;
+    const bool sees_nothing = sum == 0.f;
+    if (!sees_nothing) {
+      float rescale = 1.f;
+      if (buffers.sinks) {
+        const auto& strides = buffers.sinks->strides;
+        const int64_t offset = head * strides.back() + (strides.size() == 2 ? block.batch * strides[0] : 0);
+        float sink = 0.f;
+        dispatch_dtype(buffers.sinks->dtype, [&]<class Sink>(const Sink*) {
+          sink = to_float(static_cast<const Sink*>(buffers.sinks->data)[offset]);
+        });
+        const float new_max = sink > max ? sink : max;
+        rescale = exp(max - new_max);
+        sum = sum * rescale + exp(sink - new_max);
+        max = new_max;
+      }
+      factor = rescale / sum;
+    }
+    const float* source = state.out + row * state.value_stride;
+    T* target = static_cast<T*>(buffers.out) + index * problem.value_dim;
+    for_each_vector(problem.value_dim, [&](int64_t i, auto lanes) {
+      store(target + i, sees_nothing ? Vec{} : load(source + i, lanes) * splat(factor), lanes);
+    });
+    if (buffers.logsumexp) buffers.logsumexp[index] = sees_nothing ? kMinusInfinity : max + __builtin_logf(sum);
+  }
+}
+
+// Adds the state of other keys to that of the first ones.
+void combine(const RowBlock& block, const SoftmaxState& state, const SoftmaxState& other) {
+  for (int64_t row = 0; row < block.rows(); ++row) {
+    const float new_max = state.max[row] > other.max[row] ? state.max[row] : other.max[row];
+    const float reference = finite_or_zero(new_max);
+    const float rescale = exp(state.max[row] - reference), other_rescale = exp(other.max[row] - reference);
+    float* out = state.out + row * state.value_stride;
+    const float* other_out = other.out + row * state.value_stride;
+    for (int64_t i = 0; i < state.value_stride; ++i) out[i] = out[i] * rescale + other_out[i] * other_rescale;
+    state.sum[row] = state.sum[row] * rescale + other.sum[row] * other_rescale;
+    state.max[row] = new_max;
+  }
+}
+
+// How the work is cut: blocks of queries for each batch and KV head, and each block's keys into splits.
+struct Partition {
+  int64_t queries_per_block;
+  int64_t blocks_per_head;
+  int64_t blocks;
+  int64_t splits;
+
+  Partition(const SdpaProblem& problem, int threads) {
+    constexpr int64_t rows_per_block = 144;  // a multiple of every kStrip; queries and sums then share L2 with a tile
+    constexpr int64_t min_keys_per_split = 256;
+    const int64_t group = larger(1, problem.group_size());
+    queries_per_block = smaller(larger(1, rows_per_block / group), larger(1, problem.query_length));
+    blocks_per_head = (problem.query_length + queries_per_block - 1) / queries_per_block;
+    blocks = problem.batch * problem.kv_heads * blocks_per_head;
+    splits = 1;
+    if (threads > 1 && blocks > 0 && blocks < 2 * threads)
+      splits = larger(1, smaller(2 * threads / blocks, problem.key_length / min_keys_per_split));
+  }
+
+  RowBlock block(const SdpaProblem& problem, int64_t index) const {
+    // The last queries see the most keys under a causal mask: starting with them evens the threads' ends.
+    const int64_t position = blocks_per_head - 1 - index / (problem.batch * problem.kv_heads);
+    const int64_t batch_head = index % (problem.batch * problem.kv_heads);
+    const int64_t first = position * queries_per_block;
+    return {batch_head / problem.kv_heads, batch_head % problem.kv_heads, first,
+            smaller(queries_per_block, problem.query_length - first), problem.group_size()};
+  }
+
+  KeyRange split(const KeyRange& keys, int64_t index) const {
+    const int64_t part = (keys.count() + splits - 1) / splits;
+    const int64_t first = smaller(keys.first + index * part, keys.last);
+    return {first, smaller(first + part, keys.last)};
+  }
+};
+
+template <class T, class Attention>
+void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition& partition, Executor& executor) {
+  const int64_t rows = partition.queries_per_block * problem.group_size();
+  const int64_t padded_rows = Attention::padded_rows(rows);
+  const int64_t value_stride = Attention::value_stride(problem);
+  const int64_t state_floats = SoftmaxState::floats(padded_rows, value_stride);
+  const int64_t scratch_floats = round_up(Attention::scratch_floats(problem, rows), kLanes);
+  const int64_t parts = partition.blocks * partition.splits;
+  const int64_t states = partition.splits > 1 ? parts : executor.threads();
+  Scratch<float> scratch(executor.threads() * scratch_floats);
+  Scratch<float> state_memory(states * round_up(state_floats, kLanes));
+  auto state_at = [&](int64_t index) {
+    return SoftmaxState::in(state_memory + index * round_up(state_floats, kLanes), padded_rows, value_stride);
+  };
+
+  for_each_task(executor, parts, [&](int64_t part, int worker) {
+    const RowBlock block = partition.block(problem, part / partition.splits);
+    const SoftmaxState state = state_at(partition.splits > 1 ? part : worker);
+    state.clear(block.rows());
+    const Visibility visibility(problem, buffers, block);
+    const KeyRange keys = partition.split(visibility.keys(), part % partition.splits);
+    if (keys.count() > 0) Attention(problem, buffers, block, scratch + worker * scratch_floats).attend(keys, state);
+    if (partition.splits == 1) finish<T>(problem, buffers, block, state);
+  });
+  if (partition.splits == 1) return;
+  for_each_task(executor, partition.blocks, [&](int64_t index, int) {
+    const RowBlock block = partition.block(problem, index);
+    const SoftmaxState state = state_at(index * partition.splits);
+    for (int64_t split = 1; split < partition.splits; ++split)
+      combine(block, state, state_at(index * partition.splits + split));
+    finish<T>(problem, buffers, block, state);
+  });
+}
+
+}  // namespace
+
+void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
+  const Partition partition(problem, executor.threads());
+  const int64_t rows = partition.queries_per_block * problem.group_size();
+  dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
+    if (rows <= StreamingAttention<T>::kMaxRows)
+      run<T, StreamingAttention<T>>(problem, buffers, partition, executor);
+    else
+      run<T, PackedAttention<T>>(problem, buffers, partition, executor);
+  });
+}
+
+}  // namespace fusedops::cpu::FUSEDOPS_ISA

@@ -1,0 +1,62 @@
+// Words and tests that the operators' validation shares. Every message names the argument, what it should be
+// and what it was.
+#pragma once
+
+#include <cmath>
+#include <sstream>
+#include <string>
+#include <string_view>
+
+#include "core/array.h"
+#include "core/errors.h"
+
+namespace fusedops::checks {
+
+inline std::string to_string(const Shape& shape) {
+  std::ostringstream text;
+  text << '(';
+  for (size_t i = 0; i < shape.size(); ++i) text << (i ? ", " : "") << shape[i];
+  text << (shape.size() == 1 ? ",)" : ")");
+  return text.str();
+}
+
+template <class Error, class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  throw Error(text.str());
+}
+
+inline void floating(std::string_view name, const ArrayInfo& array) {
+  if (!is_floating(array.dtype))
+    fail<TypeError>(name, " must be float32, float16 or bfloat16, got ", name_of(array.dtype));
+}
+
+inline void same_dtype(std::string_view name, const ArrayInfo& array, std::string_view other, const ArrayInfo& like) {
+  if (array.dtype != like.dtype)
+    fail<TypeError>(name, " must have ", other, "'s dtype, ", name_of(like.dtype), ", got ", name_of(array.dtype));
+}
+
+inline void shape_is(std::string_view name, const ArrayInfo& array, const Shape& expected, std::string_view meaning) {
+  if (array.shape != expected)
+    fail<ValueError>(name, " must have shape ", to_string(expected), meaning, ", got ", to_string(array.shape));
+}
+
+inline void rank_is(std::string_view name, const ArrayInfo& array, size_t rank, std::string_view layout) {
+  if (array.shape.size() != rank)
+    fail<ValueError>(name, " must have ", rank, " dimensions ", layout, ", got shape ", to_string(array.shape));
+}
+
+inline void has_dimensions(std::string_view name, const ArrayInfo& array) {
+  if (array.shape.empty()) fail<ValueError>(name, " must have at least one dimension, got a scalar");
+}
+
+inline void finite(std::string_view name, double value) {
+  if (!std::isfinite(value)) fail<ValueError>(name, " must be finite, got ", value);
+}
+
+inline void positive(std::string_view name, double value) {
+  if (!(value > 0) || !std::isfinite(value)) fail<ValueError>(name, " must be finite and above 0, got ", value);
+}
+
+}  // namespace fusedops::checks

@@ -1,0 +1,60 @@
+// softmax(softcap(scale * q k^T) + mask) v, with sinks joining the softmax's denominator.
+// Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; computed blockwise as in FlashAttention, Dao 2023,
+// https://arxiv.org/abs/2307.08691
+#pragma once
+
+#include <limits>
+#include <optional>
+
+#include "core/array.h"
+
+namespace fusedops {
+
+enum class Causal : uint8_t { no, lower_right, upper_left };
+
+// Query i sees the keys i + offset - left <= j <= i + offset + right. Causality is right == 0.
+struct Band {
+  static constexpr int64_t unbounded = std::numeric_limits<int64_t>::max() / 4;
+  int64_t offset = 0;
+  int64_t left = unbounded;
+  int64_t right = unbounded;
+
+  int64_t first_key(int64_t query) const { return query + offset - left; }
+  int64_t last_key(int64_t query) const { return query + offset + right; }
+};
+
+// What the caller chose beside the arrays. A window of std::nullopt on a side is unbounded there.
+struct SdpaOptions {
+  Causal causal = Causal::no;
+  std::optional<double> scale;  // default: 1 / sqrt(head_dim)
+  std::optional<int64_t> window_left;
+  std::optional<int64_t> window_right;
+  std::optional<double> softcap;
+};
+
+struct SdpaProblem {
+  DType dtype;
+  int64_t batch;
+  int64_t query_heads;
+  int64_t kv_heads;
+  int64_t query_length;
+  int64_t key_length;
+  int64_t head_dim;
+  int64_t value_dim;
+  float scale;
+  float softcap;  // 0: none
+  Band band;
+  bool has_mask;
+  bool has_sinks;
+
+  ArrayInfo output() const { return {dtype, {batch, query_heads, query_length, value_dim}}; }
+  ArrayInfo logsumexp() const { return {DType::float32, {batch, query_heads, query_length}}; }
+  int64_t group_size() const { return kv_heads ? query_heads / kv_heads : 1; }
+  bool has_band() const { return band.left != Band::unbounded || band.right != Band::unbounded; }
+};
+
+// Throws ValueError or TypeError. `mask` and `sinks` may be null.
+SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v, const ArrayInfo* mask,
+                         const ArrayInfo* sinks, const SdpaOptions& options);
+
+}  // namespace fusedops

@@ -1,0 +1,79 @@
+"""The frameworks whose arrays fusedops takes. Each is a module (or package) with the functions of `Backend`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Backend(Protocol):
+    """What a framework's module provides. Arguments are positional and already in the form given here."""
+
+    ARRAY_TYPE: type
+    ARRAY_TYPE_NAME: str
+
+    def describe(self, array: Any, /) -> tuple[str, tuple[int, ...]]:
+        """Return the dtype's name and the shape."""
+
+    def device(self, array: Any, /) -> str:
+        """Return where the array lives; an empty string where arrays have no place of their own."""
+
+    def rms_norm(self, x: Any, weight: Any, residual: Any, eps: float, weight_offset: float, /) -> Any:
+        """Return y, or (y, x + residual) with a residual."""
+
+    def gelu(self, x: Any, bias: Any, approximate: str, /) -> Any:
+        """Return gelu(x + bias)."""
+
+    def geglu(self, gate: Any, up: Any, approximate: str, /) -> Any:
+        """Return gelu(gate) * up; without `up`, `gate` holds both halves."""
+
+    def sdpa(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        mask: Any,
+        sinks: Any,
+        causal: int,
+        scale: float | None,
+        window_left: int | None,
+        window_right: int | None,
+        softcap: float | None,
+        return_lse: bool,
+        /,
+    ) -> Any:
+        """Return out, or (out, logsumexp); `causal` is 0 (no), 1 (lower right) or 2 (upper left)."""
+
+
+_backends: dict[type, Backend] = {}
+
+
+def backend_of(array: object, name: str) -> Backend:
+    """Return the backend of an array, given as the argument `name`; a TypeError where it is no array that we know."""
+    backend = _backends.get(type(array))
+    return backend if backend is not None else _find_backend(array, name)
+
+
+def _find_backend(array: object, name: str) -> Backend:
+    for base in type(array).__mro__:
+        if base in _backends:
+            return _backends[base]
+        match (base.__module__, base.__name__):
+            case ("torch", "Tensor"):
+                from . import torch as torch_backend
+
+                return _register(torch_backend)
+            case ("mlx.core", "array"):
+                from . import mlx as mlx_backend
+
+                return _register(mlx_backend)
+            case ("numpy", "ndarray"):
+                from . import numpy as numpy_backend
+
+                return _register(numpy_backend)
+    raise TypeError(f"{name} must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got {type(array).__name__}")
+
+
+def _register(backend: Any) -> Backend:
+    _backends[backend.ARRAY_TYPE] = backend
+    registered: Backend = backend
+    return registered

@@ -1,0 +1,107 @@
+"""numpy arrays, by the CPU executors. bfloat16 is taken where the ml_dtypes package provides it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusedops import _core
+
+Array = NDArray[Any]
+
+ARRAY_TYPE = np.ndarray
+ARRAY_TYPE_NAME = "numpy.ndarray"
+
+
+def describe(array: Array) -> tuple[str, tuple[int, ...]]:
+    """Return the dtype's name and the shape; the name of a byte-swapped dtype is none that operators take."""
+    return array.dtype.name if array.dtype.isnative else array.dtype.str, array.shape
+
+
+def device(array: Array) -> str:
+    """Return an empty string: numpy arrays have no device."""
+    return ""
+
+
+def _describe_optional(array: Array | None) -> tuple[str, tuple[int, ...]] | None:
+    return None if array is None else describe(array)
+
+
+def _native(array: Array) -> Array:
+    """Return the array in a form that the native module reads: bfloat16 as the uint16 that holds its bits."""
+    if any(stride % array.itemsize for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _native_optional(array: Array | None) -> Array | None:
+    return None if array is None else _native(array)
+
+
+def rms_norm(x: Array, weight: Array | None, residual: Array | None, eps: float, weight_offset: float) -> Any:
+    """See fusedops.rms_norm."""
+    _core.check_rms_norm(describe(x), _describe_optional(weight), _describe_optional(residual), eps, weight_offset)
+    y = np.empty(x.shape, x.dtype)
+    total = None if residual is None else np.empty(x.shape, x.dtype)
+    _core.rms_norm(
+        _native(x),
+        _native_optional(weight),
+        _native_optional(residual),
+        eps,
+        weight_offset,
+        _native(y),
+        _native_optional(total),
+    )
+    return y if total is None else (y, total)
+
+
+def gelu(x: Array, bias: Array | None, approximate: str) -> Array:
+    """See fusedops.gelu."""
+    _core.check_gelu(describe(x), _describe_optional(bias), approximate)
+    y = np.empty(x.shape, x.dtype)
+    _core.gelu(_native(x), _native_optional(bias), approximate, _native(y))
+    return y
+
+
+def geglu(gate: Array, up: Array | None, approximate: str) -> Array:
+    """See fusedops.geglu."""
+    _core.check_geglu(describe(gate), _describe_optional(up), approximate)
+    shape = gate.shape if up is not None else (*gate.shape[:-1], gate.shape[-1] // 2)
+    y = np.empty(shape, gate.dtype)
+    _core.geglu(_native(gate), _native_optional(up), approximate, _native(y))
+    return y
+
+
+def sdpa(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None,
+    sinks: Array | None,
+    causal: int,
+    scale: float | None,
+    window_left: int | None,
+    window_right: int | None,
+    softcap: float | None,
+    return_lse: bool,
+) -> Any:
+    """See fusedops.sdpa."""
+    options = (causal, scale, window_left, window_right, softcap)
+    _core.check_sdpa(
+        describe(q), describe(k), describe(v), _describe_optional(mask), _describe_optional(sinks), *options
+    )
+    out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
+    logsumexp = np.empty(q.shape[:3], np.float32) if return_lse else None
+    _core.sdpa(
+        _native(q),
+        _native(k),
+        _native(v),
+        _native_optional(mask),
+        _native_optional(sinks),
+        *options,
+        _native(out),
+        logsumexp,
+    )
+    return (out, logsumexp) if return_lse else out

@@ -1,0 +1,61 @@
+"""What went wrong, in the caller's terms.
+
+Frameworks report a bad argument in their own ways (PyTorch's dispatcher turns every C++ exception into a RuntimeError,
+nanobind lists overloads), so an operator that failed checks its arguments once more, all of them, with the validation
+that every backend shares. Nothing is checked twice while all is well.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fusedops.backends import Backend
+
+
+def bad_argument(
+    backend: Backend, check: Callable[..., None], arrays: Mapping[str, Any], options: Mapping[str, Any]
+) -> ValueError | TypeError | None:
+    """Return the error that names the first bad argument, or None where the arguments are not at fault.
+
+    Args:
+        backend: The first array's backend.
+        check: The operator's validation in fusedops._core; it takes the described arrays, then the options.
+        arrays: The array arguments by name, optional ones perhaps None.
+        options: The other arguments by name: numbers, strings or None.
+    """
+    try:
+        described = [_describe(backend, name, array) for name, array in arrays.items()]
+        _same_device(backend, arrays)
+        for name, value in options.items():
+            _number_or_string(name, value)
+        check(*described, *options.values())
+    except (TypeError, ValueError) as error:
+        return error
+    return None
+
+
+def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]] | None:
+    if array is None:
+        return None
+    if not isinstance(array, backend.ARRAY_TYPE):
+        kind = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind}")
+    return backend.describe(array)
+
+
+def _same_device(backend: Backend, arrays: Mapping[str, Any]) -> None:
+    present = {name: backend.device(array) for name, array in arrays.items() if array is not None}
+    first, first_device = next(iter(present.items()))
+    for name, device in present.items():
+        if device != first_device:
+            raise TypeError(f"{name} must be on {first}'s device, {first_device}, got {device}")
+
+
+def _number_or_string(name: str, value: Any) -> None:
+    if name == "approximate":
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+    elif value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
