@@ -1,6 +1,9 @@
 // Chooses the instruction set once, at run time.
 #include "cpu/cpu.h"
 
+#include <cstdlib>
+#include <cstring>
+
 #include "cpu/kernels/kernels.h"
 
 namespace fusedops::cpu {
@@ -13,19 +16,24 @@ ArrayView second_half(ArrayView packed, int64_t columns) {
   return packed;
 }
 
+// The best that this CPU has, or what FUSEDOPS_INSTRUCTION_SET names if the CPU has it (for tests).
+const Kernels& choose() {
+#if defined(FUSEDOPS_HAS_avx512)
+  const char* wanted = std::getenv("FUSEDOPS_INSTRUCTION_SET");
+  const auto usable = [&](const Kernels& kernels, bool supported) {
+    return supported && (!wanted || std::strcmp(wanted, kernels.name) == 0);
+  };
+  if (usable(avx512::kernels, __builtin_cpu_supports("x86-64-v4"))) return avx512::kernels;
+  if (usable(avx2::kernels, __builtin_cpu_supports("x86-64-v3"))) return avx2::kernels;
+#endif
+  return baseline::kernels;
+}
+
 }  // namespace
 
 const Kernels& kernels() {
-#if defined(FUSEDOPS_HAS_avx512)
-  static const Kernels& chosen = [&]() -> const Kernels& {
-    if (__builtin_cpu_supports("x86-64-v4")) return avx512::kernels;
-    if (__builtin_cpu_supports("x86-64-v3")) return avx2::kernels;
-    return baseline::kernels;
-  }();
+  static const Kernels& chosen = choose();
   return chosen;
-#else
-  return baseline::kernels;
-#endif
 }
 
 void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {

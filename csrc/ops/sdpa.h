@@ -30,6 +30,8 @@ struct SdpaOptions {
   std::optional<int64_t> window_left;
   std::optional<int64_t> window_right;
   std::optional<double> softcap;
+
+  bool operator==(const SdpaOptions&) const = default;
 };
 
 struct SdpaProblem {

@@ -22,9 +22,9 @@ struct Extents {
 
 inline Extents extents_of(const Shape& shape, bool one_row) {
   const int64_t count = element_count(shape);
-  const int64_t columns = column_count(shape);
-  if (one_row || columns == 0) return {1, count};
-  return {count / columns, columns};
+  if (count == 0) return {0, 0};
+  if (one_row) return {1, count};
+  return {count / column_count(shape), column_count(shape)};
 }
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA

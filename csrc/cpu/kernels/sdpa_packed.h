@@ -130,11 +130,7 @@ class PackedAttention {
   template <int64_t left_row_stride, int64_t left_depth_stride>
   FUSEDOPS_INLINE void multiply(const float* left, const float* panel, int64_t depth, const float* rescale,
                                 float* target, int64_t target_stride) {
-    Vec sums[kStrip][2];
-#pragma GCC unroll 12
-    for (int r = 0; r < kStrip; ++r)
-      for (int half = 0; half < 2; ++half)
-        sums[r][half] = rescale ? load(target + r * target_stride + half * kLanes) * splat(rescale[r]) : Vec{};
+    Vec sums[kStrip][2] = {};
     for (int64_t i = 0; i < depth; ++i) {
       const Vec low = load(panel + i * kPanel), high = load(panel + i * kPanel + kLanes);
 #pragma GCC unroll 12
@@ -144,9 +140,13 @@ class PackedAttention {
         sums[r][1] += factor * high;
       }
     }
+    // Adding the tile's own sum to what was there keeps the chains of rounding errors short.
 #pragma GCC unroll 12
     for (int r = 0; r < kStrip; ++r)
-      for (int half = 0; half < 2; ++half) store(target + r * target_stride + half * kLanes, sums[r][half]);
+      for (int half = 0; half < 2; ++half) {
+        float* cell = target + r * target_stride + half * kLanes;
+        store(cell, rescale ? load(cell) * splat(rescale[r]) + sums[r][half] : sums[r][half]);
+      }
   }
 
   // The product with values that are not all finite: a weight of 0 hides its key, while 0 * NaN would not.

@@ -111,8 +111,7 @@ class StreamingAttention {
     constexpr int unroll = 4;
     for (int64_t column = 0; column < stride; column += unroll * kLanes) {
       const int vectors = static_cast<int>(smaller(unroll, (stride - column) / kLanes));
-      Vec sums[unroll] = {};
-      for (int u = 0; u < vectors; ++u) sums[u] = load(out + column + u * kLanes);
+      Vec sums[unroll] = {};  // of this tile alone: shorter chains of rounding errors
       for (int64_t key = 0; key < count; ++key) {
         if (!finite && weights[key] == 0.f) continue;
         const float* values = tile_rows_ + key * stride + column;
@@ -121,7 +120,10 @@ class StreamingAttention {
         else
           for (int u = 0; u < vectors; ++u) sums[u] += splat(weights[key]) * load(values + u * kLanes);
       }
-      for (int u = 0; u < vectors; ++u) store(out + column + u * kLanes, sums[u]);
+      for (int u = 0; u < vectors; ++u) {
+        float* cell = out + column + u * kLanes;
+        store(cell, load(cell) + sums[u]);
+      }
     }
   }
 

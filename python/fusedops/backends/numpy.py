@@ -32,7 +32,7 @@ def _describe_optional(array: Array | None) -> tuple[str, tuple[int, ...]] | Non
 def _native(array: Array) -> Array:
     """Return the array in a form that the native module reads: bfloat16 as the uint16 that holds its bits."""
     if any(stride % array.itemsize for stride in array.strides):
-        array = np.ascontiguousarray(array)
+        array = array.copy()
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
 

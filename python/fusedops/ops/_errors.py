@@ -8,37 +8,44 @@ that every backend shares. Nothing is checked twice while all is well.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from fusedops.backends import Backend
 
 
 def bad_argument(
-    backend: Backend, check: Callable[..., None], arrays: Mapping[str, Any], options: Mapping[str, Any]
+    backend: Backend,
+    check: Callable[..., None],
+    arrays: Mapping[str, Any],
+    options: Mapping[str, Any],
+    optional: Collection[str],
 ) -> ValueError | TypeError | None:
     """Return the error that names the first bad argument, or None where the arguments are not at fault.
 
     Args:
         backend: The first array's backend.
         check: The operator's validation in fusedops._core; it takes the described arrays, then the options.
-        arrays: The array arguments by name, optional ones perhaps None.
-        options: The other arguments by name: numbers, strings or None.
+        arrays: The array arguments by name.
+        options: The other arguments by name: numbers or strings.
+        optional: The names of those that may be None.
     """
     try:
-        described = [_describe(backend, name, array) for name, array in arrays.items()]
+        described = [
+            None if array is None and name in optional else _describe(backend, name, array)
+            for name, array in arrays.items()
+        ]
         _same_device(backend, arrays)
         for name, value in options.items():
-            _number_or_string(name, value)
+            if value is not None or name not in optional:
+                _number_or_string(name, value)
         check(*described, *options.values())
     except (TypeError, ValueError) as error:
         return error
     return None
 
 
-def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]] | None:
-    if array is None:
-        return None
+def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(array, backend.ARRAY_TYPE):
         kind = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
         raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind}")
@@ -57,5 +64,5 @@ def _number_or_string(name: str, value: Any) -> None:
     if name == "approximate":
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a string, got {type(value).__name__}")
-    elif value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")

@@ -35,6 +35,6 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: Approximate = "n
         return result
     except Exception:
         arrays = {"gate": gate, "up": up}
-        if problem := bad_argument(backend, _core.check_geglu, arrays, {"approximate": approximate}):
+        if problem := bad_argument(backend, _core.check_geglu, arrays, {"approximate": approximate}, {"up"}):
             raise problem from None
         raise

@@ -37,6 +37,6 @@ def gelu(x: Array, *, approximate: Approximate = "none", bias: Any = None) -> Ar
         return result
     except Exception:
         arrays = {"x": x, "bias": bias}
-        if problem := bad_argument(backend, _core.check_gelu, arrays, {"approximate": approximate}):
+        if problem := bad_argument(backend, _core.check_gelu, arrays, {"approximate": approximate}, {"bias"}):
             raise problem from None
         raise

@@ -42,6 +42,6 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, *, residual: Any = N
     except Exception:
         arrays = {"x": x, "weight": weight, "residual": residual}
         options = {"eps": eps, "weight_offset": weight_offset}
-        if problem := bad_argument(backend, _core.check_rms_norm, arrays, options):
+        if problem := bad_argument(backend, _core.check_rms_norm, arrays, options, {"weight", "residual"}):
             raise problem from None
         raise

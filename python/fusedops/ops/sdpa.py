@@ -13,6 +13,7 @@ Array = TypeVar("Array")
 Causal = bool | Literal["lower_right", "upper_left"]
 Window = int | tuple[int | None, int | None] | None
 
+_OPTIONAL = {"mask", "sinks", "scale", "window_left", "window_right", "softcap"}
 _CAUSAL = {False: 0, True: 1, "lower_right": 1, "upper_left": 2}
 
 
@@ -78,7 +79,8 @@ def sdpa(
         return_lse: Whether to return the logsumexp of each row's scores (sinks included), too.
 
     Returns:
-        (B, Hq, Lq, Dv) array of q's dtype, contiguous; with `return_lse` the pair of it and a (B, Hq, Lq) float32 array.
+        (B, Hq, Lq, Dv) array of q's dtype, contiguous; with `return_lse` the pair of it and a
+        (B, Hq, Lq) float32 array.
 
     Raises:
         TypeError: An argument is of another framework, device or dtype than it must be.
@@ -98,7 +100,7 @@ def sdpa(
             "window_right": right,
             "softcap": softcap,
         }
-        if problem := bad_argument(backend, _core.check_sdpa, arrays, options):
+        if problem := bad_argument(backend, _core.check_sdpa, arrays, options, _OPTIONAL):
             raise problem from None
         raise
 

@@ -1,0 +1,53 @@
+# `make test` and `make bench` each work alone in a fresh checkout: virtual environment, dependencies, build, run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# PyTorch is an extra of fusedops. Without an NVIDIA GPU Linux gets the CPU build, which its own index carries.
+TORCH_VERSION ?= 2.13.0
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+ifeq ($(shell uname -s),Linux)
+  ifeq ($(shell command -v nvidia-smi),)
+    INSTALL_TORCH = $(BIN)/pip install -q torch==$(TORCH_VERSION)+cpu || \
+      $(BIN)/pip install -q torch==$(TORCH_VERSION) --index-url $(TORCH_CPU_INDEX)
+  endif
+endif
+INSTALL_TORCH ?= $(BIN)/pip install -q torch==$(TORCH_VERSION)
+
+SOURCES := $(shell find csrc metal python CMakeLists.txt pyproject.toml -type f -not -name '*.pyc')
+FORMATTED := $(shell find csrc metal -name '*.h' -o -name '*.cpp' -o -name '*.metal')
+
+.PHONY: test fuzz bench lint format clean
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m pytest -m fuzz
+
+bench: $(VENV)/.installed
+	$(BIN)/python bench/run.py --suite llama
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(FORMATTED)
+
+clean:
+	rm -rf $(VENV) build
+
+$(VENV)/.frameworks:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	$(INSTALL_TORCH)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.frameworks $(SOURCES)
+	$(BIN)/pip install -q '.[bench,dev]'
+	touch $@

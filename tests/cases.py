@@ -1,0 +1,224 @@
+"""The one list of cases that every backend runs: shapes, options and memory layouts of each operator.
+
+A layout says how an operand lies in memory (tests/frameworks.py makes it); the dtype is a parameter of the tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+CONTIGUOUS = "contiguous"
+SWAPPED = "swapped"  # the two dimensions before the last one are swapped in memory (transposed heads)
+TRANSPOSED = "transposed"  # the last two dimensions are swapped in memory: the last one is strided
+SLICED = "sliced"  # every dimension is a slice of a longer one, the first ones with a step
+EXPANDED = "expanded"  # the first dimension has stride 0
+LAYOUTS = (CONTIGUOUS, SWAPPED, TRANSPOSED, SLICED, EXPANDED)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all cases share."""
+
+    layout: str = dataclasses.field(default=CONTIGUOUS, kw_only=True)
+    magnitude: float = dataclasses.field(default=1.0, kw_only=True)  # standard deviation of the random inputs
+
+    def __str__(self) -> str:
+        """Name the case by its fields that differ from the defaults."""
+        parts = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                parts.append(f"{field.name}={text}")
+        return " ".join(parts)
+
+    def random(self) -> np.random.Generator:
+        """Return a generator that depends on nothing but the case."""
+        return np.random.default_rng(list(str(self).encode()))
+
+
+@dataclass(frozen=True)
+class RmsNormCase(Case):
+    """fusedops.rms_norm on x of `shape`."""
+
+    shape: tuple[int, ...]
+    weight: str | None = "same"  # "same" dtype as x, another dtype's name, or None for no weight
+    eps: float = 1e-6
+    weight_offset: float = 0.0
+    residual: bool = False
+
+
+@dataclass(frozen=True)
+class GeluCase(Case):
+    """fusedops.gelu on x of `shape`."""
+
+    shape: tuple[int, ...]
+    approximate: str = "none"
+    bias: str | None = None  # as RmsNormCase.weight
+
+
+@dataclass(frozen=True)
+class GegluCase(Case):
+    """fusedops.geglu; `shape` is the output's."""
+
+    shape: tuple[int, ...]
+    approximate: str = "none"
+    packed: bool = False
+
+
+@dataclass(frozen=True)
+class SdpaCase(Case):
+    """fusedops.sdpa."""
+
+    batch: int
+    heads: tuple[int, int]  # query heads, KV heads
+    lengths: tuple[int, int]  # queries, keys
+    dims: tuple[int, int]  # head_dim, value_dim
+    causal: Any = False
+    window: Any = None
+    softcap: float | None = None
+    scale: float | None = None
+    mask: str | None = None  # "bool", or a floating dtype's name
+    mask_shape: tuple[int | str, ...] = ("B", "H", "Q", "K")  # letters stand for the full extents
+    sinks: bool = False
+
+    def full_mask_shape(self) -> tuple[int, ...]:
+        """Return the mask's shape with its letters resolved."""
+        extents = {"B": self.batch, "H": self.heads[0], "Q": self.lengths[0], "K": self.lengths[1]}
+        return tuple(extents[e] if isinstance(e, str) else e for e in self.mask_shape)
+
+
+RMS_NORM_CASES = [
+    *(RmsNormCase((3, columns)) for columns in (1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 255, 1000, 4096, 5003)),
+    RmsNormCase((64,)),
+    RmsNormCase((2, 3, 5, 33)),
+    RmsNormCase((700, 48)),
+    *(RmsNormCase((5, 40), weight=weight) for weight in (None, "float32", "float16", "bfloat16")),
+    RmsNormCase((5, 40), weight_offset=1.0),
+    RmsNormCase((5, 40), weight=None, weight_offset=0.5),
+    RmsNormCase((5, 40), eps=0.3),
+    RmsNormCase((5, 40), residual=True),
+    RmsNormCase((4, 4096), residual=True, weight="float32", weight_offset=1.0),
+    RmsNormCase((2, 3, 77), residual=True, weight=None),
+    RmsNormCase((3, 512), magnitude=300.0),  # squares beyond float16's range
+    RmsNormCase((3, 512), magnitude=3e-4),  # squares below it
+    *(
+        RmsNormCase((4, 6, 37), layout=layout, residual=residual)
+        for layout in LAYOUTS[1:]
+        for residual in (False, True)
+    ),
+    RmsNormCase((0, 16)),
+    RmsNormCase((3, 0)),
+    RmsNormCase((3, 0, 5), residual=True),
+    RmsNormCase((1, 1)),
+]
+
+GELU_FORMS = ("none", "tanh", "sigmoid")
+GELU_CASES = [
+    *(
+        GeluCase((size,), approximate=form, magnitude=3.0)
+        for form in GELU_FORMS
+        for size in (1, 3, 16, 31, 1000, 40001)
+    ),
+    *(
+        GeluCase((5, 33), approximate=form, bias=bias)
+        for form in GELU_FORMS
+        for bias in ("same", "float32", "bfloat16")
+    ),
+    GeluCase(()),
+    GeluCase((2, 3, 17)),
+    GeluCase((3, 20000), bias="same"),
+    GeluCase((50,), magnitude=30.0),
+    GeluCase((50,), approximate="tanh", magnitude=30.0),
+    *(GeluCase((4, 6, 37), layout=layout, bias=bias) for layout in LAYOUTS[1:] for bias in (None, "same")),
+    GeluCase((0,)),
+    GeluCase((3, 0), bias="same"),
+    GeluCase((0, 3), bias="same"),
+]
+
+GEGLU_CASES = [
+    *(GegluCase((7, 45), approximate=form, packed=packed) for form in GELU_FORMS for packed in (False, True)),
+    GegluCase((1,)),
+    GegluCase((), packed=False),
+    GegluCase((1,), packed=True),
+    GegluCase((2, 3, 1000), magnitude=3.0),
+    GegluCase((2, 20011), packed=True),
+    *(GegluCase((4, 6, 37), layout=layout, packed=packed) for layout in LAYOUTS[1:] for packed in (False, True)),
+    GegluCase((0, 8)),
+    GegluCase((8, 0), packed=True),
+]
+
+_SMALL = SdpaCase(2, (4, 2), (5, 13), (16, 16))
+_PACKED = SdpaCase(1, (4, 2), (70, 150), (32, 32))  # many rows for each KV head: the CPU's packed path
+_MANY_TILES = SdpaCase(1, (2, 2), (33, 300), (64, 64))
+
+
+def _variants(case: SdpaCase) -> list[SdpaCase]:
+    queries, keys = case.lengths
+
+    def change(**changes: Any) -> SdpaCase:
+        return dataclasses.replace(case, **changes)
+
+    return [
+        case,
+        change(causal=True),
+        change(causal="upper_left"),
+        change(window=4),
+        change(window=(3, 2)),
+        change(window=(None, 1)),
+        change(window=(2, None), causal=True),
+        change(window=(0, 0), causal="upper_left"),
+        change(softcap=1.5),
+        change(scale=0.3),
+        change(scale=-0.3),
+        change(sinks=True),
+        change(mask="bool"),
+        change(mask="bool", mask_shape=("K",)),
+        change(mask="bool", mask_shape=("Q", 1)),
+        change(mask="bool", mask_shape=("B", 1, 1, "K")),
+        change(mask="float32"),
+        change(mask="float16", mask_shape=(1, "H", "Q", "K")),
+        change(mask="bfloat16", mask_shape=("B", 1, "Q", 1)),
+        change(mask="float32", mask_shape=()),
+        change(mask="bool", causal=True, window=(6, 0), softcap=3.0, sinks=True),
+        change(mask="float32", causal="upper_left", softcap=0.7, sinks=True, scale=0.5),
+        change(lengths=(queries, queries), causal=True),
+        change(lengths=(keys, queries), causal=True),  # more queries than keys: the first rows see nothing
+        change(lengths=(keys, queries), causal=True, sinks=True, mask="bool"),
+        change(lengths=(keys, queries), causal="upper_left", window=(3, 5)),
+        *(change(layout=layout) for layout in LAYOUTS[1:]),
+        *(change(layout=layout, mask="float32", causal=True) for layout in LAYOUTS[1:]),
+    ]
+
+
+SDPA_CASES = [
+    *_variants(_SMALL),
+    *_variants(_PACKED),
+    *(
+        dataclasses.replace(_MANY_TILES, **change)
+        for change in ({}, {"causal": True}, {"mask": "bool"}, {"sinks": True})
+    ),
+    *(SdpaCase(1, (2, 1), (3, 9), (dim, dim)) for dim in (1, 3, 8, 40, 72, 80, 96, 112, 128, 160, 192, 256)),
+    *(SdpaCase(1, (2, 1), (40, 50), (dim, dim), causal=True) for dim in (1, 7, 64, 80, 96, 128, 192, 256)),
+    *(SdpaCase(1, (2, 1), (4, 33), dims) for dims in ((192, 128), (96, 64), (8, 3), (3, 8), (576, 512))),
+    *(SdpaCase(1, (2, 1), (35, 33), dims, causal=True) for dims in ((192, 128), (5, 40), (40, 5))),
+    *(SdpaCase(2, (8, heads), (1, 77), (64, 64)) for heads in (8, 4, 2, 1)),  # decoding: MHA, GQA, MQA
+    *(SdpaCase(1, (8, 2), (1, keys), (64, 64), causal=True) for keys in (1, 2, 31, 32, 33, 64, 257, 2050)),
+    SdpaCase(1, (2, 1), (1, 3000), (64, 64), sinks=True),  # split over keys
+    SdpaCase(1, (2, 1), (1, 3000), (64, 64), window=700),
+    *(SdpaCase(1, (4, 2), (queries, 40), (32, 32), causal=True) for queries in (1, 2, 3, 4, 5, 8, 9, 16)),
+    SdpaCase(1, (2, 2), (20, 30), (16, 16), magnitude=8.0),  # one key takes nearly all the weight
+    SdpaCase(1, (2, 2), (3, 0), (16, 16)),  # no keys
+    SdpaCase(1, (2, 2), (0, 3), (16, 16)),
+    SdpaCase(0, (2, 2), (3, 3), (16, 16)),
+    SdpaCase(1, (0, 2), (3, 3), (16, 16)),
+    SdpaCase(1, (2, 2), (3, 4), (16, 0)),
+    SdpaCase(1, (2, 2), (3, 4), (0, 16)),
+    SdpaCase(1, (1, 1), (1, 1), (1, 1)),
+]

@@ -1,0 +1,252 @@
+"""The backends under test: how to make their arrays in any layout, read them back, and run an operator on them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cases
+import fusedops
+from fusedops import backends
+
+
+class Framework:
+    """Arrays of one kind on one device; `operators` has the functions of the public API."""
+
+    # How many of the tiny absolute terms an error may have (see problems.assert_accurate). A composite is the plain way
+    # itself, in its framework's arithmetic: that may sum less accurately than numpy, by which plain ways are computed.
+    tiny_terms = 1
+
+    def __init__(self, name: str, operators: Any = fusedops) -> None:
+        self.name = name
+        self.operators = operators
+        if operators is not fusedops:
+            self.tiny_terms = 16
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def activate(self) -> None:
+        """Make operators on this framework's arrays run where they should; tests call it first."""
+
+    def array(self, values: NDArray[Any], dtype: str) -> Any:
+        """Return a contiguous array of `values` in `dtype`."""
+        raise NotImplementedError
+
+    def numpy(self, array: Any) -> NDArray[Any]:
+        """Return an array's values: float64, or bool as they are."""
+        raise NotImplementedError
+
+    def dtype(self, array: Any) -> str:
+        """Return the name of an array's dtype."""
+        raise NotImplementedError
+
+    def swap_axes(self, array: Any, first: int, second: int) -> Any:
+        """Return a view with two axes swapped."""
+        return array.swapaxes(first, second)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """Return a view with stride 0 where `array` is repeated."""
+        raise NotImplementedError
+
+    def laid_out(self, values: NDArray[Any], dtype: str, layout: str) -> Any:
+        """Return `values` as an array of the given layout (see cases.py)."""
+        if layout == cases.SWAPPED and values.ndim >= 3:
+            return self.swap_axes(self.array(np.swapaxes(values, -2, -3), dtype), -2, -3)
+        if layout == cases.TRANSPOSED and values.ndim >= 2:
+            return self.swap_axes(self.array(np.swapaxes(values, -1, -2), dtype), -1, -2)
+        if layout == cases.EXPANDED and values.ndim >= 1 and values.shape[0] > 0:
+            return self.broadcast(self.array(values[:1], dtype), values.shape)
+        if layout == cases.SLICED and values.ndim >= 1:
+            padded_shape = (2 * values.shape[0] + 1, *(extent + 2 for extent in values.shape[1:]))
+            index = (slice(1, None, 2), *(slice(1, -1) for _ in values.shape[1:]))
+            poison = np.full(padded_shape, np.nan if values.dtype != bool else True, values.dtype)
+            poison[index] = values
+            return self.array(poison, dtype)[index]
+        return self.array(values, dtype)
+
+    def values(self, random: NDArray[Any], dtype: str, layout: str) -> NDArray[Any]:
+        """Return the float64 values that laid_out(random, dtype, layout) holds."""
+        if layout == cases.EXPANDED and random.ndim >= 1 and random.shape[0] > 0:
+            random = np.broadcast_to(random[:1], random.shape)
+        return self.numpy(self.array(random, dtype))
+
+
+class NumpyFramework(Framework):
+    """numpy arrays."""
+
+    def array(self, values: NDArray[Any], dtype: str) -> Any:
+        return np.array(values, _numpy_dtype(dtype), order="C")
+
+    def numpy(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array if array.dtype == bool else array.astype(np.float64))
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype.name)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return np.broadcast_to(array, shape)
+
+
+def _numpy_dtype(dtype: str) -> Any:
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.bfloat16
+    return np.dtype(dtype)
+
+
+class TorchFramework(Framework):
+    """torch tensors on one device."""
+
+    def __init__(self, name: str, device: str, operators: Any = fusedops) -> None:
+        super().__init__(name, operators)
+        self.device = device
+
+    def array(self, values: NDArray[Any], dtype: str) -> Any:
+        import torch
+
+        return torch.from_numpy(np.array(values, order="C")).to(getattr(torch, dtype)).to(self.device)
+
+    def numpy(self, array: Any) -> NDArray[Any]:
+        import torch
+
+        array = array.detach().cpu()
+        return np.asarray(array.numpy() if array.dtype == torch.bool else array.double().numpy())
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype).removeprefix("torch.")
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        return array.expand(shape)
+
+
+class MlxFramework(Framework):
+    """MLX arrays. Where operators run is no property of an array but of the thread: each test sets the device."""
+
+    def __init__(self, name: str, device: Any, operators: Any = fusedops) -> None:
+        super().__init__(name, operators)
+        self.device = device
+
+    def activate(self) -> None:
+        import mlx.core as mx
+
+        mx.set_default_device(self.device)
+
+    def array(self, values: NDArray[Any], dtype: str) -> Any:
+        import mlx.core as mx
+
+        if values.dtype != bool and dtype != "float64":
+            values = values.astype(np.float32)  # MLX's GPUs have no float64
+        target = mx.bool_ if dtype == "bool" else getattr(mx, dtype)
+        return mx.array(np.array(values, order="C"), target)
+
+    def numpy(self, array: Any) -> NDArray[Any]:
+        import mlx.core as mx
+
+        if array.dtype == mx.bool_:
+            return np.array(array)
+        return np.array(array.astype(mx.float32)).astype(np.float64)
+
+    def dtype(self, array: Any) -> str:
+        return str(array.dtype).removeprefix("mlx.core.")
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        import mlx.core as mx
+
+        return mx.broadcast_to(array, shape)
+
+
+class Composites:
+    """The public operators on a backend that runs composites on the CPU, as GPUs without kernels do."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        operator = getattr(fusedops, name)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with mock.patch.dict(backends._backends, {self.backend.ARRAY_TYPE: self.backend}):
+                return operator(*args, **kwargs)
+
+        return run
+
+
+def _torch_composites() -> Composites:
+    from fusedops.backends import torch as backend
+    from fusedops.backends.torch import operators
+    from fusedops.backends.torch.operators.gelu import FORMS
+
+    def rms_norm(x: Any, weight: Any, residual: Any, *numbers: Any) -> Any:
+        if residual is None:
+            return operators.rms_norm.OPERATOR.checked_composite(x, weight, *numbers)[0]
+        return operators.add_rms_norm.OPERATOR.checked_composite(x, residual, weight, *numbers)[:2]
+
+    def gelu(x: Any, bias: Any, approximate: str) -> Any:
+        return operators.gelu.OPERATOR.checked_composite(x, bias, FORMS.index(approximate))[0]
+
+    def geglu(gate: Any, up: Any, approximate: str) -> Any:
+        return operators.geglu.OPERATOR.checked_composite(gate, up, FORMS.index(approximate))[0]
+
+    def sdpa(*arguments: Any) -> Any:
+        *arguments, return_lse = arguments
+        outputs = operators.sdpa.OPERATOR.checked_composite(*arguments)
+        return outputs if return_lse else outputs[0]
+
+    return Composites(SimpleNamespace(**{**vars(backend), **locals()}))
+
+
+def _mlx_composites() -> Composites:
+    from fusedops import _mlx
+    from fusedops.backends import mlx as backend
+
+    functions = {name: getattr(_mlx, f"{name}_composite") for name in ("rms_norm", "gelu", "geglu", "sdpa")}
+    return Composites(SimpleNamespace(**{**vars(backend), **functions}))
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@functools.cache
+def available() -> list[Framework]:
+    """Return every backend that this machine can run."""
+    frameworks: list[Framework] = [NumpyFramework("numpy")]
+    if _has("torch"):
+        frameworks += _torch_frameworks()
+    if _has("mlx"):
+        frameworks += _mlx_frameworks()
+    return frameworks
+
+
+def _torch_frameworks() -> list[Framework]:
+    import torch
+
+    frameworks: list[Framework] = [
+        TorchFramework("torch-cpu", "cpu"),
+        TorchFramework("torch-composite", "cpu", _torch_composites()),
+    ]
+    if torch.cuda.is_available():
+        frameworks.append(TorchFramework("torch-cuda", "cuda"))
+    if torch.backends.mps.is_available():
+        frameworks.append(TorchFramework("torch-mps", "mps"))
+    return frameworks
+
+
+def _mlx_frameworks() -> list[Framework]:
+    import mlx.core as mx
+
+    frameworks: list[Framework] = [
+        MlxFramework("mlx-cpu", mx.cpu),
+        MlxFramework("mlx-composite", mx.cpu, _mlx_composites()),
+    ]
+    if mx.is_available(mx.gpu):
+        frameworks.append(MlxFramework("mlx-gpu", mx.gpu))
+    return frameworks

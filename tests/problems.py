@@ -1,0 +1,140 @@
+"""Turns a case into arrays and arguments, runs it, and judges the result against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import reference
+from cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase
+from frameworks import Framework
+from reference import Precision
+
+Floats = NDArray[Any]
+
+# The tiny absolute term of the error rule, relative to the largest value of the result: where the plain way is exact
+# by luck (a single key, say), a result rounded once must still pass.
+TINY = {"float32": 2.0**-22, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+
+def assert_accurate(framework: Framework, actual: Floats, exact: Floats, naive: Floats, dtype: str) -> None:
+    """Require an error at most twice that of the plain way at the same precision, plus a tiny absolute term.
+
+    The rule is that of flash-attention's tests. Infinities and NaN must stand where the exact result has them.
+    """
+    assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
+    if exact.size == 0:
+        return
+    finite = np.isfinite(exact)
+    np.testing.assert_array_equal(actual[~finite], exact[~finite])
+    if not finite.any():
+        return
+    assert np.isfinite(actual[finite]).all(), "values that are not finite where the exact result is"
+    usable = finite & np.isfinite(naive)  # the plain way may overflow
+    naive_error = np.abs(naive[usable] - exact[usable]).max(initial=0)
+    error = np.abs(actual[finite] - exact[finite]).max()
+    bound = 2 * naive_error + framework.tiny_terms * TINY[dtype] * np.abs(exact[finite]).max()
+    assert error <= bound, f"error {error:.3g} above {bound:.3g} (error of the plain way: {naive_error:.3g})"
+
+
+class Operands:
+    """Makes the operands of one case: arrays in the framework's form along with their exact values."""
+
+    def __init__(self, framework: Framework, case: Case, dtype: str) -> None:
+        self.framework = framework
+        self.case = case
+        self.dtype = dtype
+        self.random = case.random()
+
+    def normal(self, shape: tuple[int, ...], dtype: str | None = "same", layout: str | None = None) -> tuple[Any, Any]:
+        """Return (array, float64 values), normally distributed; (None, None) for the dtype None."""
+        if dtype is None:
+            return None, None
+        return self.place(self.random.normal(size=shape) * self.case.magnitude, dtype, layout)
+
+    def booleans(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return (array, values), three of four True."""
+        return self.place(self.random.random(size=shape) < 0.75, "bool", None)
+
+    def place(self, values: Any, dtype: str, layout: str | None) -> tuple[Any, Any]:
+        """Return the values as the framework's array and as they are after rounding."""
+        dtype = self.dtype if dtype == "same" else dtype
+        layout = layout or self.case.layout
+        return self.framework.laid_out(values, dtype, layout), self.framework.values(values, dtype, layout)
+
+
+def check_rms_norm(framework: Framework, case: RmsNormCase, dtype: str) -> None:
+    """Run a case and judge it."""
+    operands = Operands(framework, case, dtype)
+    x, exact_x = operands.normal(case.shape)
+    weight, exact_weight = operands.normal(case.shape[-1:], case.weight)
+    residual, exact_residual = operands.normal(case.shape, "same" if case.residual else None)
+    result = framework.operators.rms_norm(x, weight, case.eps, residual=residual, weight_offset=case.weight_offset)
+    y, total = result if case.residual else (result, None)
+    # The sum is rounded to the operands' dtype by definition, and that is what is normalised.
+    exact_total = exact_x if exact_residual is None else Precision(dtype)(exact_x + exact_residual).astype(np.float64)
+    arguments = (exact_total, exact_weight, case.eps, case.weight_offset)
+    assert framework.dtype(y) == dtype
+    exact, naive = reference.rms_norm(*arguments), reference.rms_norm(*arguments, Precision(dtype))
+    assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
+    if total is not None:
+        assert framework.dtype(total) == dtype
+        np.testing.assert_array_equal(framework.numpy(total), exact_total)
+
+
+def check_gelu(framework: Framework, case: GeluCase, dtype: str) -> None:
+    """Run a case and judge it."""
+    operands = Operands(framework, case, dtype)
+    x, exact_x = operands.normal(case.shape)
+    bias, exact_bias = operands.normal(case.shape[-1:], case.bias)
+    y = framework.operators.gelu(x, approximate=case.approximate, bias=bias)
+    assert framework.dtype(y) == dtype
+    exact = reference.gelu(exact_x, case.approximate, exact_bias)
+    naive = reference.gelu(exact_x, case.approximate, exact_bias, Precision(dtype))
+    assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
+
+
+def check_geglu(framework: Framework, case: GegluCase, dtype: str) -> None:
+    """Run a case and judge it."""
+    operands = Operands(framework, case, dtype)
+    if case.packed:
+        gate, exact_packed = operands.normal((*case.shape[:-1], 2 * case.shape[-1]))
+        exact_gate, exact_up = np.split(exact_packed, 2, -1)
+        y = framework.operators.geglu(gate, approximate=case.approximate)
+    else:
+        gate, exact_gate = operands.normal(case.shape)
+        up, exact_up = operands.normal(case.shape)
+        y = framework.operators.geglu(gate, up, approximate=case.approximate)
+    assert framework.dtype(y) == dtype
+    exact = reference.geglu(exact_gate, exact_up, case.approximate)
+    naive = reference.geglu(exact_gate, exact_up, case.approximate, Precision(dtype))
+    assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
+
+
+def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
+    """Run a case and judge it."""
+    operands = Operands(framework, case, dtype)
+    (query_heads, kv_heads), (queries, keys), (head_dim, value_dim) = case.heads, case.lengths, case.dims
+    q, exact_q = operands.normal((case.batch, query_heads, queries, head_dim))
+    k, exact_k = operands.normal((case.batch, kv_heads, keys, head_dim))
+    v, exact_v = operands.normal((case.batch, kv_heads, keys, value_dim))
+    mask, exact_mask = None, None
+    if case.mask == "bool":
+        mask, exact_mask = operands.booleans(case.full_mask_shape())
+    elif case.mask:
+        mask, exact_mask = operands.normal(case.full_mask_shape(), case.mask)
+    sinks, exact_sinks = operands.normal((query_heads,), "float32" if case.sinks else None)
+    options = {"causal": case.causal, "scale": case.scale, "window": case.window, "softcap": case.softcap}
+    out, logsumexp = framework.operators.sdpa(q, k, v, mask=mask, sinks=sinks, return_lse=True, **options)
+    assert framework.dtype(out) == dtype
+    assert framework.dtype(logsumexp) == "float32"
+    exact_inputs = {"mask": exact_mask, "sinks": exact_sinks}
+    exact, exact_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options)
+    naive, _ = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision(dtype))
+    assert_accurate(framework, framework.numpy(out), exact, naive, dtype)
+    _, naive_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision("float32"))
+    assert_accurate(framework, framework.numpy(logsumexp), exact_lse, naive_lse, "float32")
+    alone = framework.operators.sdpa(q, k, v, mask=mask, sinks=sinks, **options)
+    np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")

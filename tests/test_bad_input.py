@@ -1,0 +1,240 @@
+"""Bad input raises a ValueError or TypeError that names the argument, on every backend, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusedops
+from frameworks import Framework, available
+
+Arguments = dict[str, Any]
+RANDOM = np.random.default_rng(7)
+
+
+class Maker:
+    """Makes random arrays of one framework."""
+
+    def __init__(self, framework: Framework) -> None:
+        self.framework = framework
+
+    def __call__(self, *shape: int, dtype: str = "float32") -> Any:
+        if dtype == "bool":
+            return self.framework.array(RANDOM.random(shape) < 0.5, "bool")
+        values = RANDOM.normal(size=shape) * 10
+        if dtype == "float64":  # MLX's GPUs have none; its CPU does
+            return self.framework.array(values, "float32" if self.framework.name == "mlx-gpu" else "float64")
+        return self.framework.array(values, dtype)
+
+
+def sdpa_arguments(make: Maker, **changes: Any) -> Arguments:
+    arguments = {"q": make(2, 4, 3, 8), "k": make(2, 2, 5, 8), "v": make(2, 2, 5, 6)}
+    arguments.update(changes)
+    return arguments
+
+
+def rms_norm_arguments(make: Maker, **changes: Any) -> Arguments:
+    return {"x": make(3, 8), "weight": make(8), **changes}
+
+
+# (operator, arguments, error, the message's pattern)
+Row = tuple[str, Callable[[Maker], Arguments], type[Exception], str]
+TABLE: list[Row] = [
+    # sdpa: ranks and shapes
+    ("sdpa", lambda m: sdpa_arguments(m, q=m(4, 3, 8)), ValueError, r"q must have 4 dimensions.*got shape \(4, 3, 8\)"),
+    ("sdpa", lambda m: sdpa_arguments(m, k=m(2, 5, 8)), ValueError, r"k must have 4 dimensions"),
+    ("sdpa", lambda m: sdpa_arguments(m, v=m(1, 2, 2, 5, 6)), ValueError, r"v must have 4 dimensions"),
+    (
+        "sdpa",
+        lambda m: sdpa_arguments(m, k=m(2, 2, 5, 7)),
+        ValueError,
+        r"k must have shape \(2, 2, 5, 8\).*got \(2, 2, 5, 7\)",
+    ),
+    ("sdpa", lambda m: sdpa_arguments(m, k=m(3, 2, 5, 8)), ValueError, r"k must have shape \(2, 2, 5, 8\)"),
+    ("sdpa", lambda m: sdpa_arguments(m, v=m(2, 2, 4, 6)), ValueError, r"v must have shape \(2, 2, 5, 6\)"),
+    ("sdpa", lambda m: sdpa_arguments(m, v=m(2, 1, 5, 6)), ValueError, r"v must have shape \(2, 2, 5, 6\)"),
+    ("sdpa", lambda m: sdpa_arguments(m, q=m(2, 3, 3, 8)), ValueError, r"q must have a multiple of k's 2 heads, got 3"),
+    ("sdpa", lambda m: sdpa_arguments(m, q=m(2, 1, 3, 8)), ValueError, r"q must have a multiple of k's 2 heads, got 1"),
+    # sdpa: dtypes
+    ("sdpa", lambda m: sdpa_arguments(m, q=m(2, 4, 3, 8, dtype="int32")), TypeError, r"q must be float32.*got int32"),
+    (
+        "sdpa",
+        lambda m: sdpa_arguments(m, k=m(2, 2, 5, 8, dtype="float16")),
+        TypeError,
+        r"k must have q's dtype, float32, got float16",
+    ),
+    (
+        "sdpa",
+        lambda m: sdpa_arguments(m, v=m(2, 2, 5, 6, dtype="int64")),
+        TypeError,
+        r"v must have q's dtype, float32, got int64",
+    ),
+    # sdpa: mask and sinks
+    (
+        "sdpa",
+        lambda m: sdpa_arguments(m, mask=m(3, 6, dtype="bool")),
+        ValueError,
+        r"mask must broadcast to .*\(2, 4, 3, 5\), got shape \(3, 6\)",
+    ),
+    ("sdpa", lambda m: sdpa_arguments(m, mask=m(2, 2, 3, 5)), ValueError, r"mask must broadcast"),
+    ("sdpa", lambda m: sdpa_arguments(m, mask=m(1, 2, 4, 3, 5)), ValueError, r"mask must broadcast"),
+    ("sdpa", lambda m: sdpa_arguments(m, mask=m(3, 5, dtype="int32")), TypeError, r"mask must be bool.*got int32"),
+    ("sdpa", lambda m: sdpa_arguments(m, sinks=m(2)), ValueError, r"sinks must have shape \(4,\).*got \(2,\)"),
+    ("sdpa", lambda m: sdpa_arguments(m, sinks=m(4, dtype="int32")), TypeError, r"sinks must be float32"),
+    # sdpa: options
+    ("sdpa", lambda m: sdpa_arguments(m, scale=math.inf), ValueError, r"scale must be finite, got inf"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=math.nan), ValueError, r"scale must be finite, got -?nan"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale="1"), TypeError, r"scale must be a number, got str"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=0.0), ValueError, r"softcap must be finite and above 0, got 0"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=-1.0), ValueError, r"softcap must be finite and above 0, got -1"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=math.inf), ValueError, r"softcap must be finite and above 0, got inf"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=-1), ValueError, r"window must be at least 1.*got -1"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=0), ValueError, r"window must be at least 1.*got 0"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=(-1, 0)), ValueError, r"window must not be negative, got -1"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=(0, -2)), ValueError, r"window must not be negative, got -2"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=(1, 2, 3)), ValueError, r"window must be an int or a pair"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=1.5), TypeError, r"window must be made of ints or None, got 1.5"),
+    ("sdpa", lambda m: sdpa_arguments(m, window="all"), TypeError, r"window must be made of ints or None"),
+    ("sdpa", lambda m: sdpa_arguments(m, causal="lower"), ValueError, r"causal must be .*got 'lower'"),
+    ("sdpa", lambda m: sdpa_arguments(m, causal=2), ValueError, r"causal must be .*got 2"),
+    ("sdpa", lambda m: sdpa_arguments(m, causal=[True]), ValueError, r"causal must be"),
+    # sdpa: other frameworks
+    (
+        "sdpa",
+        lambda m: sdpa_arguments(m, q=[[1.0]]),
+        TypeError,
+        r"q must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got list",
+    ),
+    ("sdpa", lambda m: sdpa_arguments(m, k=None), TypeError, r"k must be a"),
+    ("sdpa", lambda m: sdpa_arguments(m, v=3.0), TypeError, r"v must be a .* got float"),
+    ("sdpa", lambda m: sdpa_arguments(m, mask=[[True]]), TypeError, r"mask must be a .* got list"),
+    # rms_norm
+    ("rms_norm", lambda m: {"x": m()}, ValueError, r"x must have at least one dimension"),
+    (
+        "rms_norm",
+        lambda m: rms_norm_arguments(m, weight=m(7)),
+        ValueError,
+        r"weight must have shape \(8,\).*got \(7,\)",
+    ),
+    (
+        "rms_norm",
+        lambda m: rms_norm_arguments(m, weight=m(1, 8)),
+        ValueError,
+        r"weight must have shape \(8,\).*got \(1, 8\)",
+    ),
+    (
+        "rms_norm",
+        lambda m: rms_norm_arguments(m, weight=m(8, dtype="int32")),
+        TypeError,
+        r"weight must be float32.*got int32",
+    ),
+    ("rms_norm", lambda m: rms_norm_arguments(m, weight="w"), TypeError, r"weight must be a .* got str"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, x=m(3, 8, dtype="int64")), TypeError, r"x must be float32.*got int64"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, residual=m(3, 7)), ValueError, r"residual must have shape \(3, 8\)"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, residual=m(8)), ValueError, r"residual must have shape \(3, 8\)"),
+    (
+        "rms_norm",
+        lambda m: rms_norm_arguments(
+            m, residual=m(3, 8, dtype="bfloat16" if m.framework.name != "numpy" else "float16")
+        ),
+        TypeError,
+        r"residual must have x's dtype",
+    ),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=0.0), ValueError, r"eps must be finite and above 0, got 0"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=-1e-6), ValueError, r"eps must be finite and above 0, got -1e-06"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=math.nan), ValueError, r"eps must be finite and above 0"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=None), TypeError, r"eps must be a number, got NoneType"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps="small"), TypeError, r"eps must be a number, got str"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, weight_offset=math.inf), ValueError, r"weight_offset must be finite"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, x=None), TypeError, r"x must be a torch.Tensor"),
+    # gelu and geglu
+    ("gelu", lambda m: {"x": m(3, 8, dtype="int32")}, TypeError, r"x must be float32.*got int32"),
+    ("gelu", lambda m: {"x": m(3, 8, dtype="bool")}, TypeError, r"x must be float32.*got bool"),
+    ("gelu", lambda m: {"x": m(3, 8), "bias": m(3)}, ValueError, r"bias must have shape \(8,\).*got \(3,\)"),
+    ("gelu", lambda m: {"x": m(), "bias": m(1)}, ValueError, r"x must have at least one dimension"),
+    ("gelu", lambda m: {"x": m(3, 8), "bias": 1.0}, TypeError, r"bias must be a .* got float"),
+    (
+        "gelu",
+        lambda m: {"x": m(3, 8), "approximate": "erf"},
+        ValueError,
+        r"approximate must be 'none', 'tanh' or 'sigmoid', got 'erf'",
+    ),
+    ("gelu", lambda m: {"x": m(3, 8), "approximate": None}, TypeError, r"approximate must be a string, got NoneType"),
+    ("gelu", lambda m: {"x": m(3, 8), "approximate": True}, TypeError, r"approximate must be a string, got bool"),
+    ("geglu", lambda m: {"gate": m(3, 8), "up": m(3, 4)}, ValueError, r"up must have shape \(3, 8\)"),
+    (
+        "geglu",
+        lambda m: {"gate": m(3, 8), "up": m(3, 8, dtype="float16")},
+        TypeError,
+        r"up must have gate's dtype, float32, got float16",
+    ),
+    ("geglu", lambda m: {"gate": m(3, 7)}, ValueError, r"gate must have an even last dimension"),
+    ("geglu", lambda m: {"gate": m()}, ValueError, r"gate must have at least one dimension"),
+    ("geglu", lambda m: {"gate": m(3, 8), "approximate": "quick"}, ValueError, r"approximate must be"),
+    ("geglu", lambda m: {"gate": m(3, 8, dtype="int32")}, TypeError, r"gate must be float32"),
+]
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@pytest.mark.parametrize(("operator", "arguments", "error", "pattern"), TABLE, ids=[f"{r[0]}: {r[3]}" for r in TABLE])
+def test_message(framework: Framework, operator: str, arguments: Any, error: type[Exception], pattern: str) -> None:
+    with pytest.raises(error, match=pattern) as caught:
+        _force(framework, getattr(framework.operators, operator)(**arguments(Maker(framework))))
+    assert caught.type is error
+
+
+def _force(framework: Framework, result: Any) -> None:
+    """Evaluate a result that should never have come about, so that a late error shows as one."""
+    for array in result if isinstance(result, tuple) else (result,):
+        framework.numpy(array)
+
+
+@pytest.mark.parametrize("framework", [f for f in available() if not f.name.endswith("gpu")], ids=str)
+@pytest.mark.parametrize("operator", ["sdpa", "rms_norm", "gelu", "geglu"])
+def test_float64_is_no_dtype_of_ours(framework: Framework, operator: str) -> None:
+    array = Maker(framework)(2, 2, 4, 4, dtype="float64")
+    arguments = (array, array, array) if operator == "sdpa" else (array,)
+    with pytest.raises(TypeError, match="must be float32, float16 or bfloat16, got float64"):
+        _force(framework, getattr(framework.operators, operator)(*arguments))
+
+
+@pytest.mark.parametrize("first", available(), ids=str)
+@pytest.mark.parametrize("second", available(), ids=str)
+def test_mixed_frameworks(first: Framework, second: Framework) -> None:
+    if type(first) is type(second):
+        return
+    with pytest.raises(TypeError, match=r"weight must be a .* as the first array is"):
+        fusedops.rms_norm(Maker(first)(3, 8), Maker(second)(8))
+    with pytest.raises(TypeError, match=r"v must be a .* as the first array is"):
+        fusedops.sdpa(Maker(first)(1, 2, 3, 8), Maker(first)(1, 2, 3, 8), Maker(second)(1, 2, 3, 8))
+
+
+def test_mixed_devices() -> None:
+    torch = pytest.importorskip("torch")
+    x, weight = torch.randn(3, 8), torch.randn(8, device="meta")
+    with pytest.raises(TypeError, match="weight must be on x's device, cpu, got meta"):
+        fusedops.rms_norm(x, weight)
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+def test_inputs_stay_as_they_were(framework: Framework) -> None:
+    make = Maker(framework)
+    arrays = sdpa_arguments(make, mask=make(3, 5), sinks=make(4))
+    x, weight, residual, bias, gate = make(3, 8), make(8), make(3, 8), make(8), make(3, 8)
+    inputs = [*arrays.values(), x, weight, residual, bias, gate]
+    before = [framework.numpy(array).copy() for array in inputs]
+    operators = framework.operators
+    results = [
+        operators.sdpa(**arrays, causal=True, window=2, softcap=2.0, return_lse=True),
+        operators.rms_norm(x, weight, residual=residual, weight_offset=1.0),
+        operators.gelu(x, bias=bias, approximate="tanh"),
+        operators.geglu(gate, x),
+    ]
+    for result in results:
+        _force(framework, result)
+    for array, values in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(framework.numpy(array), values)

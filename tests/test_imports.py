@@ -1,0 +1,59 @@
+"""fusedops loads no framework by itself, loads fast, and works with any of them missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Makes modules unavailable as if they were not installed.
+BLOCK = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+USES = {
+    "numpy": "import numpy as np; x = np.random.default_rng(0).standard_normal((1, 2, 3, 8), np.float32)",
+    "torch": "import torch; x = torch.randn(1, 2, 3, 8)",
+    "mlx": "import mlx.core as mx; x = mx.random.normal((1, 2, 3, 8))",
+}
+CALLS = """
+import fusedops
+y = fusedops.sdpa(x, x, x, causal=True)
+assert type(y) is type(x) and y.shape == x.shape
+for f in (fusedops.rms_norm, fusedops.gelu, fusedops.geglu):
+    assert type(f(x)) is type(x)
+"""
+
+
+def run(program: str) -> str:
+    """Run a program in an interpreter of its own and return what it printed."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_fusedops_imports_no_framework() -> None:
+    program = "import sys, fusedops; print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'mlx', 'numpy'}))"
+    assert run(program).strip() == "[]"
+
+
+@pytest.mark.parametrize("used", USES)
+def test_works_with_one_framework_alone(used: str) -> None:
+    pytest.importorskip({"numpy": "numpy", "torch": "torch", "mlx": "mlx.core"}[used])
+    blocked = {"torch", "mlx"} - {used}
+    program = BLOCK.format(blocked=blocked) + USES[used] + CALLS
+    program += f"assert not {blocked!r} & {{m.split('.')[0] for m in sys.modules}}"
+    run(program)
+
+
+def test_other_arrays_are_refused_without_any_framework() -> None:
+    program = BLOCK.format(blocked={"torch", "mlx", "numpy"}) + (
+        "import fusedops\ntry: fusedops.gelu([1.0])\nexcept TypeError as error: print(error)\n"
+    )
+    assert "x must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got list" in run(program)

@@ -1,0 +1,283 @@
+"""What has hurt users of other systems, one named test each (issue numbers of pytorch/pytorch and ml-explore/mlx).
+
+Pain 19, slower than matmul and softmax, is about memory traffic: tests/test_memory.py measures it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cases
+import fusedops
+import problems
+import reference
+from cases import SdpaCase
+from frameworks import Framework, MlxFramework, TorchFramework, available
+
+on_every_backend = pytest.mark.parametrize("framework", available(), ids=str)
+on_torch = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, TorchFramework)], ids=str)
+on_mlx = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, MlxFramework)], ids=str)
+
+
+def normal(framework: Framework, *shape: int, dtype: str = "float32", seed: int = 0) -> tuple[Any, Any]:
+    """Return a random array and its float64 values."""
+    array = framework.array(np.random.default_rng([seed, *shape]).normal(size=shape), dtype)
+    return array, framework.numpy(array)
+
+
+def qkv(framework: Framework, case: SdpaCase, dtype: str = "float32") -> tuple[list[Any], list[Any]]:
+    """Return q, k, v as arrays and as values."""
+    (query_heads, kv_heads), (queries, keys), (head_dim, value_dim) = case.heads, case.lengths, case.dims
+    shapes = [(query_heads, queries, head_dim), (kv_heads, keys, head_dim), (kv_heads, keys, value_dim)]
+    pairs = [normal(framework, case.batch, *shape, dtype=dtype, seed=i) for i, shape in enumerate(shapes)]
+    return [array for array, _ in pairs], [values for _, values in pairs]
+
+
+@on_every_backend
+@pytest.mark.parametrize("layout", cases.LAYOUTS[1:])
+def test_pain_1_non_contiguous_inputs(framework: Framework, layout: str) -> None:
+    """Non-contiguous q, k, v gave wrong results (pt#181133, pt#163597)."""
+    problems.check_sdpa(framework, SdpaCase(2, (6, 2), (9, 21), (24, 24), causal=True, layout=layout), "float32")
+
+
+@on_every_backend
+@pytest.mark.parametrize("keys", [1, 31, 33, 63, 65, 1023, 1025, 2049])
+def test_pain_2_key_length_no_multiple_of_32(framework: Framework, keys: int) -> None:
+    """Split-K decoding read out of bounds where the key length was no multiple of 32 (pt#174861, pt#169222).
+
+    The keys end where the memory that follows holds NaN.
+    """
+    case = SdpaCase(1, (4, 2), (1, keys), (64, 64))
+    (q, _, _), (q_values, k_values, v_values) = qkv(framework, case)
+    poisoned = [np.concatenate([values, np.full((1, 2, 40, 64), np.nan)], 2) for values in (k_values, v_values)]
+    k, v = (framework.array(values, "float32")[:, :, :keys] for values in poisoned)
+    out = framework.numpy(framework.operators.sdpa(q, k, v))
+    exact, _ = reference.sdpa(q_values, k_values, v_values)
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("kind", ["bool", "float32"])
+@pytest.mark.parametrize("queries", [1, 40])
+def test_pain_6_fully_masked_rows_give_zeros(framework: Framework, kind: str, queries: int) -> None:
+    """Rows that see nothing gave NaN or the mean of v (pt#156707, mlx#2096)."""
+    (q, k, v), _ = qkv(framework, SdpaCase(1, (2, 1), (queries, 33), (16, 16)))
+    visible = np.random.default_rng(1).random((queries, 33)) < 0.5
+    visible[0] = False
+    values = visible if kind == "bool" else np.where(visible, 0.5, -np.inf)
+    out, logsumexp = framework.operators.sdpa(q, k, v, mask=framework.array(values, kind), return_lse=True)
+    assert (framework.numpy(out)[:, :, 0] == 0).all()
+    assert (framework.numpy(logsumexp)[:, :, 0] == -np.inf).all()
+    assert np.isfinite(framework.numpy(out)).all()
+
+
+@on_every_backend
+def test_pain_6_the_lowest_finite_bias_is_no_hidden_key(framework: Framework) -> None:
+    """A row whose biases are all float32's lowest value attends to its keys alike, as softmax says."""
+    (q, k, v), (_, _, v_values) = qkv(framework, SdpaCase(1, (1, 1), (3, 20), (16, 16)))
+    mask = framework.array(np.full((3, 20), np.finfo(np.float32).min), "float32")
+    out = framework.numpy(framework.operators.sdpa(q, k, v, mask=mask))
+    np.testing.assert_allclose(out, np.broadcast_to(v_values.mean(2, keepdims=True), out.shape), atol=1e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [3, 40])
+def test_pain_7_nan_in_q_propagates(framework: Framework, queries: int) -> None:
+    """NaN in q was swallowed (pt#188147)."""
+    _, (q, k, v) = qkv(framework, SdpaCase(1, (2, 1), (queries, 50), (16, 16)))
+    q[0, 1, 2, 5] = np.nan
+    arrays = [framework.array(values, "float32") for values in (q, k, v)]
+    out = framework.numpy(framework.operators.sdpa(*arrays))
+    assert np.isnan(out[0, 1, 2]).all()
+    out[0, 1, 2] = 0
+    assert np.isfinite(out).all()
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [3, 40])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_pain_7_what_is_hidden_does_not_leak(framework: Framework, queries: int, poison: float) -> None:
+    """NaN and infinity in keys and values reach the rows that see them, and no others (0 * NaN is NaN)."""
+    _, (q, k, v) = qkv(framework, SdpaCase(1, (2, 1), (queries, queries), (16, 16)))
+    v[0, 0, 2, 3] = poison
+    arrays = [framework.array(values, "float32") for values in (q, k, v)]
+    out = framework.numpy(framework.operators.sdpa(*arrays, causal=True))
+    exact, _ = reference.sdpa(q, k, v, causal=True)
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+    k[0, 0, 1, 3] = np.nan
+    out = framework.numpy(framework.operators.sdpa(arrays[0], framework.array(k, "float32"), arrays[2], causal=True))
+    assert np.isfinite(out[:, :, 0]).all()
+    assert np.isnan(out[:, :, 1:]).all()
+
+
+@on_every_backend
+@pytest.mark.parametrize("causal", [True, "upper_left"])
+@pytest.mark.parametrize("lengths", [(4, 9), (9, 4), (1, 9), (40, 60), (60, 40)])
+def test_pain_8_causal_with_different_lengths(framework: Framework, causal: Any, lengths: tuple[int, int]) -> None:
+    """Which keys a query sees differed between the frameworks where lengths differ (mlx#2835)."""
+    problems.check_sdpa(framework, SdpaCase(1, (2, 2), lengths, (16, 16), causal=causal), "float32")
+
+
+@on_every_backend
+@pytest.mark.parametrize(
+    "change",
+    [{"window": 3}, {"softcap": 0.5}, {"scale": 0.9}, {"causal": True}, {"sinks": True}, {"mask": "bool"}],
+    ids=str,
+)
+@pytest.mark.parametrize("lengths", [(1, 40), (5, 40), (40, 40)])
+def test_pain_11_no_argument_is_ignored(framework: Framework, change: Any, lengths: tuple[int, int]) -> None:
+    """An unsupported argument was silently ignored (pt#184126): each one changes the result, and rightly."""
+    if change == {"causal": True} and lengths[0] == 1:
+        return  # the last query sees all keys
+    plain = SdpaCase(1, (2, 2), lengths, (16, 16))
+    changed = dataclasses.replace(plain, **change)
+    problems.check_sdpa(framework, changed, "float32")
+    (q, k, v), values = qkv(framework, plain)
+    exact_change = dict(change)
+    if "sinks" in change:
+        sinks = np.array([0.7, -0.2])
+        change, exact_change = {"sinks": framework.array(sinks, "float32")}, {"sinks": sinks}
+    if "mask" in change:
+        mask = np.random.default_rng(3).random(lengths) < 0.5
+        change, exact_change = {"mask": framework.array(mask, "bool")}, {"mask": mask}
+    without, with_change = reference.sdpa(*values)[0], reference.sdpa(*values, **exact_change)[0]
+    assert np.abs(without - with_change).max() > 1e-2
+    out = framework.numpy(framework.operators.sdpa(q, k, v, **change))
+    np.testing.assert_allclose(out, with_change, atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("approximate", cases.GELU_FORMS)
+def test_pain_12_gelu_of_large_values(framework: Framework, dtype: str, approximate: str) -> None:
+    """tanh-GELU was NaN for bfloat16 beyond 10 (pt#186278)."""
+    x = np.concatenate([np.linspace(-60, 60, 241), [-6e4, 6e4, -1e-7, 1e-7, np.inf, -np.inf, np.nan]])
+    array = framework.array(x, dtype)
+    y = framework.numpy(framework.operators.gelu(array, approximate=approximate))
+    x = framework.numpy(array)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+    large = x > 15
+    np.testing.assert_array_equal(y[large], x[large])
+    assert (np.abs(y[x < -60]) < 1e-30).all()
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [1, 2, 9, 40])
+def test_pain_15_sinks_do_not_depend_on_the_number_of_queries(framework: Framework, queries: int) -> None:
+    """Sinks acted differently for one query and for several (mlx#3452)."""
+    case = SdpaCase(1, (4, 2), (queries, 60), (16, 16))
+    (q, k, v), values = qkv(framework, case)
+    sinks, sink_values = normal(framework, 4)
+    out = framework.numpy(framework.operators.sdpa(q, k, v, sinks=sinks))
+    exact, _ = reference.sdpa(*values, sinks=sink_values)
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+    last = framework.numpy(framework.operators.sdpa(q[:, :, -1:], k, v, sinks=sinks))
+    np.testing.assert_allclose(last, out[:, :, -1:], atol=2e-6)
+
+
+@on_torch
+def test_pain_16_vmap_with_gqa_torch(framework: Framework) -> None:
+    """Vmap together with GQA hung (mlx#3383)."""
+    import torch
+
+    (q, k, v), values = qkv(framework, SdpaCase(6, (4, 2), (5, 7), (16, 16)))
+    mapped = torch.func.vmap(framework.operators.sdpa)(*(x.reshape(3, 2, *x.shape[1:]) for x in (q, k, v)))
+    exact, _ = reference.sdpa(*values)
+    np.testing.assert_allclose(framework.numpy(mapped).reshape(exact.shape), exact, atol=2e-6)
+
+
+@on_mlx
+def test_pain_16_vmap_with_gqa_mlx(framework: Framework) -> None:
+    """Vmap together with GQA hung (mlx#3383)."""
+    import mlx.core as mx
+
+    (q, k, v), values = qkv(framework, SdpaCase(6, (4, 2), (5, 7), (16, 16)))
+    mapped = mx.vmap(framework.operators.sdpa)(*(x.reshape(3, 2, *x.shape[1:]) for x in (q, k, v)))
+    exact, _ = reference.sdpa(*values)
+    np.testing.assert_allclose(framework.numpy(mapped).reshape(exact.shape), exact, atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_pain_17_no_jump_where_the_kernel_changes(framework: Framework, dtype: str) -> None:
+    """Results changed from 8 to 9 queries or keys, and between one and a batch (mlx#3573, mlx#3897)."""
+    (q, k, v), values = qkv(framework, SdpaCase(3, (4, 2), (20, 40), (64, 64)), dtype)
+    exact, _ = reference.sdpa(*values)
+    naive, _ = reference.sdpa(*values, rounded=reference.Precision(dtype))
+    for queries in range(1, 21):
+        out = framework.numpy(framework.operators.sdpa(q[:, :, :queries], k, v))
+        problems.assert_accurate(framework, out, exact[:, :, :queries], naive[:, :, :queries], dtype)
+    for batch in range(3):
+        one = slice(batch, batch + 1)
+        out = framework.numpy(framework.operators.sdpa(q[one], k[one], v[one]))
+        problems.assert_accurate(framework, out, exact[one], naive[one], dtype)
+    for keys in (7, 8, 9, 10):
+        shorter = (values[0], values[1][:, :, :keys], values[2][:, :, :keys])
+        out = framework.numpy(framework.operators.sdpa(q, k[:, :, :keys], v[:, :, :keys]))
+        naive, _ = reference.sdpa(*shorter, rounded=reference.Precision(dtype))
+        problems.assert_accurate(framework, out, reference.sdpa(*shorter)[0], naive, dtype)
+
+
+@on_every_backend
+def test_pain_20_gqa_reads_shared_heads_in_place(framework: Framework) -> None:
+    """GQA copied K and V for every query head (pt#183280): equal to the copied form, without its memory."""
+    (q, k, v), values = qkv(framework, SdpaCase(2, (12, 3), (4, 30), (16, 16)))
+    out = framework.numpy(framework.operators.sdpa(q, k, v))
+    copied = [framework.array(np.repeat(value, 4, 1), "float32") for value in values[1:]]
+    np.testing.assert_allclose(out, framework.numpy(framework.operators.sdpa(q, *copied)), atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [1, 5, 40])
+@pytest.mark.parametrize("kind", ["bool", "float32"])
+def test_pain_21_broadcast_mask_with_an_offset(framework: Framework, queries: int, kind: str) -> None:
+    """A stride-0 mask was read from the wrong offset (pt#184180)."""
+    (q, k, v), values = qkv(framework, SdpaCase(2, (4, 4), (queries, 30), (16, 16)))
+    random = np.random.default_rng(5)
+    rows = random.random((7, 1, 1, 30)) < 0.6 if kind == "bool" else random.normal(size=(7, 1, 1, 30))
+    base = framework.array(rows, kind)
+    mask = framework.broadcast(base[3:4], (2, 4, queries, 30))
+    out = framework.numpy(framework.operators.sdpa(q, k, v, mask=mask))
+    exact, _ = reference.sdpa(*values, mask=framework.numpy(base)[3:4])
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+
+
+@on_every_backend
+def test_pain_22_every_scale_counts(framework: Framework) -> None:
+    """A cache key ignored the scale (pt#184122)."""
+    (q, k, v), values = qkv(framework, SdpaCase(1, (2, 2), (5, 30), (16, 16)))
+    for scale in (0.1, 0.7, None, 0.1):
+        out = framework.numpy(framework.operators.sdpa(q, k, v, scale=scale))
+        np.testing.assert_allclose(out, reference.sdpa(*values, scale=scale)[0], atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("columns", [16, 4096])
+def test_pain_24_rms_norm_of_large_float16(framework: Framework, columns: int) -> None:
+    """The sum of squares overflowed in float16 (pt#134106)."""
+    x = framework.array(np.random.default_rng(2).uniform(2e4, 6e4, (3, columns)), "float16")
+    y = framework.numpy(framework.operators.rms_norm(x))
+    np.testing.assert_allclose(y, reference.rms_norm(framework.numpy(x), None, 1e-6, 0.0), rtol=1e-3)
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_pain_24_float32_weight_with_16_bit_input(framework: Framework, dtype: str) -> None:
+    """A float32 weight with 16-bit input failed or changed the dtype (pt#187779)."""
+    problems.check_rms_norm(framework, cases.RmsNormCase((3, 100), weight="float32"), dtype)
+
+
+@on_torch
+def test_pain_24_rms_norm_under_compile(framework: Framework) -> None:
+    """rms_norm gave zeros under torch.compile (pt#150629)."""
+    import torch
+
+    if framework.operators is not fusedops:
+        return  # the composites are not compiled: what switches to them cannot be traced
+    x, values = normal(framework, 3, 32)
+    compiled = torch.compile(lambda x: framework.operators.rms_norm(x * 2), backend="aot_eager", fullgraph=True)
+    np.testing.assert_allclose(framework.numpy(compiled(x)), reference.rms_norm(2 * values, None, 1e-6, 0.0), atol=1e-5)

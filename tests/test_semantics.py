@@ -1,0 +1,34 @@
+"""Every backend computes what docs/semantics.md says: the shared cases, in every dtype, against float64."""
+
+from __future__ import annotations
+
+import pytest
+
+import cases
+import problems
+from frameworks import Framework, available
+
+pytestmark = [
+    pytest.mark.parametrize("framework", available(), ids=str),
+    pytest.mark.parametrize("dtype", cases.DTYPES),
+]
+
+
+@pytest.mark.parametrize("case", cases.RMS_NORM_CASES, ids=str)
+def test_rms_norm(framework: Framework, case: cases.RmsNormCase, dtype: str) -> None:
+    problems.check_rms_norm(framework, case, dtype)
+
+
+@pytest.mark.parametrize("case", cases.GELU_CASES, ids=str)
+def test_gelu(framework: Framework, case: cases.GeluCase, dtype: str) -> None:
+    problems.check_gelu(framework, case, dtype)
+
+
+@pytest.mark.parametrize("case", cases.GEGLU_CASES, ids=str)
+def test_geglu(framework: Framework, case: cases.GegluCase, dtype: str) -> None:
+    problems.check_geglu(framework, case, dtype)
+
+
+@pytest.mark.parametrize("case", cases.SDPA_CASES, ids=str)
+def test_sdpa(framework: Framework, case: cases.SdpaCase, dtype: str) -> None:
+    problems.check_sdpa(framework, case, dtype)
