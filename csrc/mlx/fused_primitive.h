@@ -1,0 +1,115 @@
+// How an operator becomes a node of MLX's graph.
+//
+// An Operator is a value type: the parameters of a call without its arrays or their shapes, so that a graph can be
+// replayed with arrays of other shapes. It has
+//   static constexpr const char* name
+//   bool operator==(const Operator&)                   over every parameter: mx.compile merges equal nodes
+//   Problem problem(const Arrays& inputs)              validates
+//   std::vector<ArrayInfo> outputs(const Problem&)
+//   void run_on_cpu(const Problem&, const std::vector<ArrayView>& inputs, const std::vector<void*>& outputs)
+//   Arrays composite(const Arrays& inputs, mx::Stream) the same function in MLX's own operators: where there is no
+//                                                      kernel, and for derivatives
+//   Arrays vmap(Arrays inputs, std::vector<int> axes, mx::Stream)   outputs with the mapped axis in front
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "cpu/executor.h"
+#include "mlx/allocator.h"
+#include "mlx/arrays.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/operators.h"
+#include "mlx/ops.h"
+#include "mlx/primitives.h"
+#include "mlx/transforms.h"
+
+namespace fusedops::mlx {
+
+template <class Operator>
+class FusedPrimitive final : public mx::Primitive {
+ public:
+  FusedPrimitive(mx::Stream stream, Operator op) : Primitive(stream), operator_(std::move(op)) {}
+
+  const char* name() const override { return Operator::name; }
+
+  bool is_equivalent(const mx::Primitive& other) const override {
+    return operator_ == static_cast<const FusedPrimitive&>(other).operator_;
+  }
+
+  std::vector<mx::Shape> output_shapes(const Arrays& inputs) override {
+    std::vector<mx::Shape> shapes;
+    for (const ArrayInfo& output : operator_.outputs(operator_.problem(inputs))) shapes.push_back(to_mlx(output.shape));
+    return shapes;
+  }
+
+  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
+    std::vector<ArrayView> sources;
+    std::vector<void*> targets;
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    for (const mx::array& input : inputs) {
+      encoder.set_input_array(input);
+      sources.push_back(view_of(input));
+    }
+    for (mx::array& output : outputs) {
+      output.set_data(mx::allocator::malloc(output.nbytes()));
+      encoder.set_output_array(output);
+      targets.push_back(output.data<char>());
+    }
+    encoder.dispatch([op = operator_, problem = operator_.problem(inputs), sources = std::move(sources),
+                      targets = std::move(targets)] { op.run_on_cpu(problem, sources, targets); });
+  }
+
+  void eval_gpu(const Arrays&, Arrays&) override {
+    throw std::logic_error(std::string(name()) +
+                           " has no GPU kernel yet and should have been built from MLX's operators");
+  }
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums, const Arrays&) override {
+    const Arrays gradients = mx::vjp(composite(), primals, cotangents).second;
+    Arrays wanted;
+    for (int argnum : argnums) wanted.push_back(gradients[argnum]);
+    return wanted;
+  }
+
+  // MLX passes one tangent for each entry of argnums.
+  Arrays jvp(const Arrays& primals, const Arrays& tangents, const std::vector<int>& argnums) override {
+    Arrays all_tangents;
+    for (const mx::array& primal : primals) all_tangents.push_back(mx::zeros_like(primal, stream()));
+    for (size_t i = 0; i < argnums.size(); ++i) all_tangents[argnums[i]] = tangents[i];
+    return mx::jvp(composite(), primals, all_tangents).second;
+  }
+
+  std::pair<Arrays, std::vector<int>> vmap(const Arrays& inputs, const std::vector<int>& axes) override {
+    Arrays outputs = operator_.vmap(inputs, axes, stream());
+    return {outputs, std::vector<int>(outputs.size(), 0)};
+  }
+
+ private:
+  std::function<Arrays(const Arrays&)> composite() {
+    return [this](const Arrays& inputs) { return operator_.composite(inputs, stream()); };
+  }
+
+  Operator operator_;
+};
+
+// The operator's outputs as lazy arrays on `stream`. Throws ValueError or TypeError.
+template <class Operator>
+Arrays apply(const Operator& op, Arrays inputs, mx::Stream stream, Path path = Path::kernel) {
+  const auto problem = op.problem(inputs);
+  if (path == Path::composite || stream.device == mx::Device::gpu) return op.composite(inputs, stream);
+  std::vector<mx::Shape> shapes;
+  std::vector<mx::Dtype> dtypes;
+  for (const ArrayInfo& output : op.outputs(problem)) {
+    shapes.push_back(to_mlx(output.shape));
+    dtypes.push_back(to_mlx(output.dtype));
+  }
+  auto primitive = std::make_shared<FusedPrimitive<Operator>>(stream, op);
+  if (shapes.size() == 1) return {mx::array(std::move(shapes[0]), dtypes[0], std::move(primitive), std::move(inputs))};
+  return mx::array::make_arrays(std::move(shapes), dtypes, primitive, inputs);
+}
+
+}  // namespace fusedops::mlx

@@ -1,0 +1,54 @@
+#include "ops/geglu.h"
+
+#include "cpu/cpu.h"
+#include "mlx/fused_primitive.h"
+#include "mlx/gelu_composite.h"
+#include "mlx/vmap.h"
+
+namespace fusedops::mlx {
+namespace {
+
+// The inputs are gate and, if gate does not hold both halves, up.
+struct Geglu {
+  static constexpr const char* name = "FusedGeglu";
+  GeluForm form;
+  bool packed;
+
+  bool operator==(const Geglu&) const = default;
+
+  GegluProblem problem(const Arrays& inputs) const {
+    const auto up = optional_info(inputs, !packed, 1);
+    return geglu_problem(info_of(inputs[0]), pointer_to(up), form);
+  }
+
+  std::vector<ArrayInfo> outputs(const GegluProblem& problem) const { return {problem.output()}; }
+
+  void run_on_cpu(const GegluProblem& problem, const std::vector<ArrayView>& inputs,
+                  const std::vector<void*>& outputs) const {
+    const cpu::GegluBuffers buffers{inputs[0], optional_input(inputs, !packed, 1), outputs[0]};
+    cpu::geglu(problem, buffers, cpu::own_threads());
+  }
+
+  Arrays composite(const Arrays& inputs, mx::Stream s) const {
+    const Arrays halves = packed ? mx::split(inputs[0], 2, -1, s) : inputs;
+    const mx::array gate = gelu_composite(mx::astype(halves[0], mx::float32, s), form, s);
+    return {mx::astype(mx::multiply(gate, mx::astype(halves[1], mx::float32, s), s), inputs[0].dtype(), s)};
+  }
+
+  Arrays vmap(Arrays inputs, const std::vector<int>& axes, mx::Stream s) const {
+    const int extent = mapped_extent(inputs, axes);
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = mapped_in_full(inputs[i], axes[i], extent, s);
+    return apply(*this, inputs, s);
+  }
+};
+
+}  // namespace
+
+mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view approximate, Path path) {
+  Arrays inputs{gate};
+  if (up) inputs.push_back(*up);
+  const Geglu op{gelu_form(approximate), !up};
+  return apply(op, std::move(inputs), mx::default_stream(mx::default_device()), path)[0];
+}
+
+}  // namespace fusedops::mlx

@@ -1,0 +1,75 @@
+#include "ops/rms_norm.h"
+
+#include "cpu/cpu.h"
+#include "mlx/fused_primitive.h"
+#include "mlx/vmap.h"
+
+namespace fusedops::mlx {
+namespace {
+
+// The inputs are x, then weight and residual as far as they are there.
+struct RmsNorm {
+  static constexpr const char* name = "FusedRmsNorm";
+  double eps;
+  double weight_offset;
+  bool has_weight;
+  bool has_residual;
+
+  bool operator==(const RmsNorm&) const = default;
+
+  size_t residual_index() const { return has_weight ? 2 : 1; }
+
+  RmsNormProblem problem(const Arrays& inputs) const {
+    const auto weight = optional_info(inputs, has_weight, 1);
+    const auto residual = optional_info(inputs, has_residual, residual_index());
+    return rms_norm_problem(info_of(inputs[0]), pointer_to(weight), pointer_to(residual), eps, weight_offset);
+  }
+
+  std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
+    return std::vector<ArrayInfo>(has_residual ? 2 : 1, problem.output());
+  }
+
+  void run_on_cpu(const RmsNormProblem& problem, const std::vector<ArrayView>& inputs,
+                  const std::vector<void*>& outputs) const {
+    const cpu::RmsNormBuffers buffers{
+        inputs[0],  optional_input(inputs, has_weight, 1), optional_input(inputs, has_residual, residual_index()),
+        outputs[0], has_residual ? outputs[1] : nullptr,   nullptr};
+    cpu::rms_norm(problem, buffers, cpu::own_threads());
+  }
+
+  // The weight may have leading dimensions, as a mapped one has.
+  Arrays composite(const Arrays& inputs, mx::Stream s) const {
+    const mx::array sum = has_residual ? mx::add(inputs[0], inputs[residual_index()], s) : inputs[0];
+    const mx::array x = mx::astype(sum, mx::float32, s);
+    const mx::array mean_square = mx::mean(mx::square(x, s), -1, true, s);
+    const mx::array epsilon(static_cast<float>(eps)), offset(static_cast<float>(weight_offset)), one(1.f);
+    const mx::array normalised = mx::multiply(x, mx::rsqrt(mx::add(mean_square, epsilon, s), s), s);
+    const mx::array factor = mx::add(has_weight ? mx::astype(inputs[1], mx::float32, s) : one, offset, s);
+    Arrays outputs{mx::astype(mx::multiply(normalised, factor, s), sum.dtype(), s)};
+    if (has_residual) outputs.push_back(sum);
+    return outputs;
+  }
+
+  Arrays vmap(Arrays inputs, const std::vector<int>& axes, mx::Stream s) const {
+    const int extent = mapped_extent(inputs, axes);
+    const bool weight_is_mapped = has_weight && axes[1] >= 0;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (!has_weight || i != 1) inputs[i] = mapped_in_full(inputs[i], axes[i], extent, s);
+    if (!weight_is_mapped) return apply(*this, inputs, s);
+    inputs[1] = mapped_row(inputs[1], axes[1], inputs[0].ndim(), s);
+    return composite(inputs, s);
+  }
+};
+
+}  // namespace
+
+Arrays rms_norm(const mx::array& x, const OptionalArray& weight, const OptionalArray& residual, double eps,
+                double weight_offset, Path path) {
+  Arrays inputs{x};
+  if (weight) inputs.push_back(*weight);
+  if (residual) inputs.push_back(*residual);
+  const RmsNorm op{eps, weight_offset, weight.has_value(), residual.has_value()};
+  return apply(op, std::move(inputs), mx::default_stream(mx::default_device()), path);
+}
+
+}  // namespace fusedops::mlx
