@@ -3,28 +3,40 @@
 #pragma once
 
 #include <cmath>
-#include <sstream>
+#include <cstdio>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "core/array.h"
 #include "core/errors.h"
 
 namespace fusedops::checks {
 
+// Without iostreams: where a process holds a second C++ runtime, as it does with torch's CUDA wheels, their number
+// formatting crashes.
+template <class Part>
+std::string to_string(const Part& part) {
+  if constexpr (std::is_integral_v<Part>) {
+    return std::to_string(part);
+  } else if constexpr (std::is_floating_point_v<Part>) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", part);
+    return text;
+  } else {
+    return std::string(part);
+  }
+}
+
 inline std::string to_string(const Shape& shape) {
-  std::ostringstream text;
-  text << '(';
-  for (size_t i = 0; i < shape.size(); ++i) text << (i ? ", " : "") << shape[i];
-  text << (shape.size() == 1 ? ",)" : ")");
-  return text.str();
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 template <class Error, class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw Error(text.str());
+  throw Error((to_string(parts) + ...));
 }
 
 inline void floating(std::string_view name, const ArrayInfo& array) {

@@ -7,16 +7,14 @@
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 
-// 2^n * e^f, where x = n ln 2 + f + `correction`. Below -87.3 the result is 0, NaN stays NaN; x must not exceed 88.
-FUSEDOPS_INLINE Vec exp(Vec x, Vec correction = Vec{}) {
-  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa.
+// e^(x + correction) for -87 <= x <= 88 and a tiny correction; any other x, NaN too, gives some number or NaN.
+FUSEDOPS_INLINE Vec exp_within_range(Vec x, Vec correction = Vec{}) {
+  // x = n ln 2 + f, result 2^n e^f. Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa.
   const Vec shifter = splat(12582912.f);
-  const Vec lowest = splat(-87.3f);
-  const Vec clamped = max(lowest, x);
-  const Vec shifted = clamped * splat(1.44269504f) + shifter;
+  const Vec shifted = x * splat(1.44269504f) + shifter;
   const Vec n = shifted - shifter;
   // ln 2 in two parts, the first with few enough bits that n times it is exact (Cody & Waite 1980).
-  const Vec f = clamped - n * splat(0.693145752f) - n * splat(1.42860677e-6f) + correction;
+  const Vec f = x - n * splat(0.693145752f) - n * splat(1.42860677e-6f) + correction;
   Vec p = splat(1.3814602e-3f);  // relative error 3.1e-9 for |f| <= ln(2) / 2
   p = p * f + splat(8.368716e-3f);
   p = p * f + splat(4.166839e-2f);
@@ -24,8 +22,24 @@ FUSEDOPS_INLINE Vec exp(Vec x, Vec correction = Vec{}) {
   p = p * f + splat(0.49999994f);
   p = p * f + splat(1.f);
   p = p * f + splat(1.f);
-  const Vec result = (Vec)((IntVec)p + ((IntVec)shifted << 23));
+  return (Vec)((IntVec)p + ((IntVec)shifted << 23));
+}
+
+// e^x for x <= 88: 0 below -87.3, NaN for NaN.
+FUSEDOPS_INLINE Vec exp(Vec x) {
+  const Vec lowest = splat(-87.3f);
+  const Vec result = exp_within_range(max(lowest, x));
   return select(x >= lowest, result, select(x < lowest, Vec{}, x));
+}
+
+// 1 / x for normal x, to within two units in the last place.
+FUSEDOPS_INLINE Vec reciprocal(Vec x) {
+#if defined(__AVX512F__)
+  const Vec estimate = (Vec)_mm512_rcp14_ps((__m512)x);
+  return estimate * (splat(2.f) - x * estimate);  // one step of Newton's method doubles the 14 bits
+#else
+  return splat(1.f) / x;
+#endif
 }
 
 FUSEDOPS_INLINE Vec tanh(Vec x) {
@@ -42,14 +56,14 @@ FUSEDOPS_INLINE Vec tanh(Vec x) {
   return select(magnitude < splat(0.625f), near_zero, signed_far);
 }
 
-// The factor that GELU multiplies x by, which tends to 0 where x tends to minus infinity: there x is held at a value
-// whose product with 0 is not NaN.
+// x times GELU's gate, which tends to 0 where x tends to minus infinity: there x is held at a value whose product with
+// 0 is not NaN. A NaN in x stays one, whatever the gate.
 FUSEDOPS_INLINE Vec times_gate(Vec x, Vec gate) { return max(splat(-1e4f), x) * gate; }
 
 // x Phi(x), with Phi(-a) = e^(-a^2/2) t p(t), t = 1 / (1 + 0.35 a): accurate in the tail too, where 1 + erf cancels.
 FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
-  const Vec a = min(splat(14.f), abs(x));
-  const Vec t = splat(1.f) / (a * splat(0.35f) + splat(1.f));
+  const Vec a = min(splat(13.f), abs(x));  // Phi(-13) is 6e-39
+  const Vec t = reciprocal(a * splat(0.35f) + splat(1.f));
   Vec p = splat(-2.9157897e-2f);  // relative error 3.2e-8 for a <= 14.5
   p = p * t + splat(0.14403097f);
   p = p * t + splat(-0.2558391f);
@@ -62,13 +76,13 @@ FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
   // The high half of a squares exactly; the rest of a^2 enters as a correction to the exponent.
   const Vec high = (Vec)((UintVec)a & splat_bits(0xfffff000u));
   const Vec rest = (a - high) * (a + high);
-  const Vec tail = exp(high * high * splat(-0.5f), rest * splat(-0.5f)) * t * p;
+  const Vec tail = exp_within_range(high * high * splat(-0.5f), rest * splat(-0.5f)) * t * p;
   return times_gate(x, select(x > Vec{}, splat(1.f) - tail, tail));
 }
 
 // x sigmoid(-z)
 FUSEDOPS_INLINE Vec times_sigmoid_of_minus(Vec x, Vec z) {
-  return times_gate(x, splat(1.f) / (splat(1.f) + exp(min(splat(87.f), z))));
+  return times_gate(x, reciprocal(splat(1.f) + exp_within_range(max(splat(-87.f), min(splat(87.f), z)))));
 }
 
 // 0.5 (1 + tanh(u)) is sigmoid(2u), which neither overflows nor cancels.

@@ -41,12 +41,8 @@ struct float16 {
 
 FUSEDOPS_INLINE Vec splat(float value) { return value - Vec{}; }
 FUSEDOPS_INLINE UintVec splat_bits(uint32_t value) { return value - UintVec{}; }
-FUSEDOPS_INLINE Vec select(IntVec condition, Vec yes, Vec no) {
-  return (Vec)(((IntVec)yes & condition) | ((IntVec)no & ~condition));
-}
-FUSEDOPS_INLINE UintVec select_bits(IntVec condition, UintVec yes, UintVec no) {
-  return (yes & (UintVec)condition) | (no & ~(UintVec)condition);
-}
+FUSEDOPS_INLINE Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
+FUSEDOPS_INLINE UintVec select_bits(IntVec condition, UintVec yes, UintVec no) { return condition ? yes : no; }
 // Where the operands are unordered the second one is returned, as x86's instructions do: a NaN in it survives.
 FUSEDOPS_INLINE Vec max(Vec a, Vec b) {
 #if defined(__AVX512F__)
