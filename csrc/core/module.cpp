@@ -65,7 +65,7 @@ void* data_of(const OptionalOutput& array) { return array ? array->data() : null
 
 SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<int64_t> window_left,
                          std::optional<int64_t> window_right, std::optional<double> softcap) {
-  return {static_cast<Causal>(causal), scale, window_left, window_right, softcap};
+  return {causal_from(causal), scale, window_left, window_right, softcap};
 }
 
 void check_rms_norm(const Described& x, const OptionalDescribed& weight, const OptionalDescribed& residual, double eps,

@@ -51,7 +51,7 @@ void define_operators(nb::module_& m, const std::string& suffix) {
         [](const mx::array& q, const mx::array& k, const mx::array& v, const OptionalArray& mask,
            const OptionalArray& sinks, int causal, std::optional<double> scale, std::optional<int64_t> window_left,
            std::optional<int64_t> window_right, std::optional<double> softcap, bool return_lse) {
-          const SdpaOptions options{static_cast<Causal>(causal), scale, window_left, window_right, softcap};
+          const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap};
           return one_or_two(sdpa(q, k, v, mask, sinks, options, return_lse, path));
         },
         "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(), "window_left"_a.none(),

@@ -11,6 +11,12 @@ GeluForm gelu_form(std::string_view approximate) {
   checks::fail<ValueError>("approximate must be 'none', 'tanh' or 'sigmoid', got '", approximate, "'");
 }
 
+GeluForm gelu_form(int64_t code) {
+  if (code < 0 || code > static_cast<int64_t>(GeluForm::sigmoid))
+    checks::fail<ValueError>("form must be 0 (none), 1 (tanh) or 2 (sigmoid), got ", code);
+  return static_cast<GeluForm>(code);
+}
+
 GeluProblem gelu_problem(const ArrayInfo& x, const ArrayInfo* bias, GeluForm form) {
   checks::floating("x", x);
   if (bias) {

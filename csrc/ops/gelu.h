@@ -16,6 +16,8 @@ enum class GeluForm : uint8_t {
 
 // `approximate` as PyTorch names the forms, and "sigmoid". Throws ValueError.
 GeluForm gelu_form(std::string_view approximate);
+// The form by its number, as PyTorch's operators take it. Throws ValueError.
+GeluForm gelu_form(int64_t code);
 
 struct GeluProblem {
   DType dtype;

@@ -60,6 +60,12 @@ Band band_of(const SdpaOptions& options, int64_t query_length, int64_t key_lengt
 
 }  // namespace
 
+Causal causal_from(int64_t code) {
+  if (code < 0 || code > static_cast<int64_t>(Causal::upper_left))
+    checks::fail<ValueError>("causal must be 0 (no), 1 (lower right) or 2 (upper left), got ", code);
+  return static_cast<Causal>(code);
+}
+
 SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v, const ArrayInfo* mask,
                          const ArrayInfo* sinks, const SdpaOptions& options) {
   check_queries_keys_values(q, k, v);

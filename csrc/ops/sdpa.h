@@ -23,6 +23,9 @@ struct Band {
   int64_t last_key(int64_t query) const { return query + offset + right; }
 };
 
+// By its number, as PyTorch's operators and the native modules take it. Throws ValueError.
+Causal causal_from(int64_t code);
+
 // What the caller chose beside the arrays. A window of std::nullopt on a side is unbounded there.
 struct SdpaOptions {
   Causal causal = Causal::no;

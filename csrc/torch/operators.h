@@ -1,0 +1,20 @@
+// The CPU kernels of the operators in torch.ops.fusedops. Their schemas are in python/fusedops/backends/torch.
+#pragma once
+
+#include <span>
+
+#include "torch/shim.h"
+
+namespace fusedops::torch {
+
+struct Kernel {
+  const char* operator_name;
+  BoxedFunction function;
+};
+
+std::span<const Kernel> geglu_kernels();
+std::span<const Kernel> gelu_kernels();
+std::span<const Kernel> rms_norm_kernels();
+std::span<const Kernel> sdpa_kernels();
+
+}  // namespace fusedops::torch

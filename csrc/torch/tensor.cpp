@@ -1,0 +1,89 @@
+#include "torch/tensor.h"
+
+#include <array>
+
+namespace fusedops::torch {
+namespace {
+
+// Both ways between torch's codes and ours.
+class DTypes {
+ public:
+  DTypes() {
+    from_torch_.fill(DType::other);
+#define FUSEDOPS_MAP(name) map(functions().aoti_torch_dtype_##name(), dtype_from_name(#name));
+    FUSEDOPS_TORCH_DTYPES(FUSEDOPS_MAP)
+#undef FUSEDOPS_MAP
+  }
+
+  DType from_torch(int32_t code) const {
+    return code >= 0 && code < static_cast<int32_t>(from_torch_.size()) ? from_torch_[code] : DType::other;
+  }
+
+  int32_t to_torch(DType dtype) const { return to_torch_[static_cast<int>(dtype)]; }
+
+ private:
+  void map(int32_t code, DType dtype) {
+    from_torch_.at(code) = dtype;
+    to_torch_[static_cast<int>(dtype)] = code;
+  }
+
+  std::array<DType, 128> from_torch_;
+  std::array<int32_t, static_cast<int>(DType::other)> to_torch_;
+};
+
+const DTypes& dtypes() {
+  static const DTypes table;
+  return table;
+}
+
+DType dtype_of(TensorHandle tensor) {
+  int32_t code = 0;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_dtype, tensor, &code);
+  return dtypes().from_torch(code);
+}
+
+int64_t rank_of(TensorHandle tensor) {
+  int64_t rank = 0;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_dim, tensor, &rank);
+  return rank;
+}
+
+Shape shape_of(TensorHandle tensor) {
+  int64_t* sizes = nullptr;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_sizes, tensor, &sizes);
+  return Shape(sizes, sizes + rank_of(tensor));
+}
+
+Strides strides_of(TensorHandle tensor) {
+  int64_t* strides = nullptr;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_strides, tensor, &strides);
+  return Strides(strides, strides + rank_of(tensor));
+}
+
+}  // namespace
+
+Tensor Tensor::empty(const ArrayInfo& info) {
+  static const int32_t cpu = functions().aoti_torch_device_type_cpu();
+  const Strides strides = contiguous_strides(info.shape);
+  TensorHandle handle = nullptr;
+  FUSEDOPS_TORCH_CALL(aoti_torch_empty_strided, static_cast<int64_t>(info.shape.size()), info.shape.data(),
+                      strides.data(), dtypes().to_torch(info.dtype), cpu, -1, &handle);
+  return Tensor(handle);
+}
+
+ArrayInfo Tensor::info() const { return {dtype_of(handle_.get()), shape_of(handle_.get())}; }
+
+ArrayView Tensor::view() const {
+  // The const accessor, because the other one would copy a lazily cloned (copy-on-write) tensor.
+  const void* data = nullptr;
+  FUSEDOPS_TORCH_CALL(torch_get_const_data_ptr, handle_.get(), &data);
+  return {data, dtype_of(handle_.get()), shape_of(handle_.get()), strides_of(handle_.get())};
+}
+
+void* Tensor::mutable_data() {
+  void* data = nullptr;
+  FUSEDOPS_TORCH_CALL(torch_get_mutable_data_ptr, handle_.get(), &data);
+  return data;
+}
+
+}  // namespace fusedops::torch

@@ -1,0 +1,91 @@
+"""PyTorch: operators in torch.ops.fusedops, with CPU kernels in the native module and composites elsewhere.
+
+Importing this package registers them, with all that autograd, torch.compile, torch.export, torch.func and
+torch.autocast want to know. The functions here call the inference variants where nobody can ask for a derivative.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import library, operators
+from .library import describe
+from .modes import differentiable, inference_suffices
+from .operators.gelu import FORMS
+
+__all__ = ["ARRAY_TYPE", "ARRAY_TYPE_NAME", "describe", "device", "geglu", "gelu", "rms_norm", "sdpa"]
+
+ARRAY_TYPE = Tensor
+ARRAY_TYPE_NAME = "torch.Tensor"
+
+library.register(operators.ALL)
+
+_rms_norm_inference = torch.ops.fusedops.rms_norm_inference.default
+_add_rms_norm_inference = torch.ops.fusedops.add_rms_norm_inference.default
+_gelu_inference = torch.ops.fusedops.gelu_inference.default
+_geglu_inference = torch.ops.fusedops.geglu_inference.default
+_sdpa_inference = torch.ops.fusedops.sdpa_inference.default
+
+_FORM_CODES = {form: code for code, form in enumerate(FORMS)}
+
+
+def device(tensor: Tensor) -> str:
+    """Return where the tensor lives, such as "cpu" or "cuda:0"."""
+    return str(tensor.device)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, residual: Tensor | None, eps: float, weight_offset: float) -> Any:
+    """See fusedops.rms_norm."""
+    if residual is not None:
+        return _rms_norm_of_sum(x, residual, weight, eps, weight_offset)
+    if inference_suffices(x, weight):
+        return _rms_norm_inference(x, weight, eps, weight_offset)
+    y, _ = differentiable(operators.rms_norm.OPERATOR, x, weight, eps, weight_offset)
+    return y
+
+
+def _rms_norm_of_sum(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> Any:
+    if inference_suffices(x, residual, weight):
+        return _add_rms_norm_inference(x, residual, weight, eps, weight_offset)
+    y, total, _ = differentiable(operators.add_rms_norm.OPERATOR, x, residual, weight, eps, weight_offset)
+    return y, total
+
+
+def gelu(x: Tensor, bias: Tensor | None, approximate: str) -> Any:
+    """See fusedops.gelu."""
+    form = _FORM_CODES[approximate]
+    if inference_suffices(x, bias):
+        return _gelu_inference(x, bias, form)
+    return differentiable(operators.gelu.OPERATOR, x, bias, form)
+
+
+def geglu(gate: Tensor, up: Tensor | None, approximate: str) -> Any:
+    """See fusedops.geglu."""
+    form = _FORM_CODES[approximate]
+    if inference_suffices(gate, up):
+        return _geglu_inference(gate, up, form)
+    return differentiable(operators.geglu.OPERATOR, gate, up, form)
+
+
+def sdpa(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    sinks: Tensor | None,
+    causal: int,
+    scale: float | None,
+    window_left: int | None,
+    window_right: int | None,
+    softcap: float | None,
+    return_lse: bool,
+) -> Any:
+    """See fusedops.sdpa."""
+    arguments = (q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap)
+    if not return_lse and inference_suffices(q, k, v, mask, sinks):
+        return _sdpa_inference(*arguments)
+    out, logsumexp = differentiable(operators.sdpa.OPERATOR, *arguments)
+    return (out, logsumexp) if return_lse else out

@@ -1,0 +1,88 @@
+"""gelu(gate) * up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusedops import _core
+
+from ..library import (
+    Operator,
+    Outputs,
+    batch_first,
+    compute_dtype,
+    describe,
+    describe_optional,
+    rounded,
+    to_widest_dtype,
+)
+from .gelu import FORMS, activation, activation_backward
+
+
+def check(gate: Tensor, up: Tensor | None, form: int) -> None:
+    _core.check_geglu(describe(gate), describe_optional(up), FORMS[form])
+
+
+def fake(gate: Tensor, up: Tensor | None, form: int) -> Outputs:
+    shape = gate.shape if up is not None else (*gate.shape[:-1], gate.shape[-1] // 2)
+    return (gate.new_empty(shape),)
+
+
+def _halves(gate: Tensor, up: Tensor | None) -> tuple[Tensor, Tensor]:
+    if up is None:
+        gate, up = gate.chunk(2, dim=-1)
+    dtype = compute_dtype(gate)
+    return gate.to(dtype), up.to(dtype)
+
+
+def composite(gate: Tensor, up: Tensor | None, form: int) -> Outputs:
+    left, right = _halves(gate, up)
+    return ((activation(left, form) * right).to(gate.dtype).contiguous(),)
+
+
+def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    gate, up, ctx.form = inputs
+    ctx.save_for_backward(gate, up)
+
+
+def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    gate, up = ctx.saved_tensors
+    left, right = _halves(gate, up)
+    gradient = gradient.to(left.dtype)
+    grad_left = activation_backward(gradient * right, left, ctx.form)
+    grad_right = gradient * activation(left, ctx.form)
+    if up is None:
+        return torch.cat([grad_left, grad_right], dim=-1).to(gate.dtype), None, None
+    needs_gate, needs_up = ctx.needs_input_grad[:2]
+    return rounded(grad_left, gate, needs_gate), rounded(grad_right, up, needs_up), None
+
+
+def vmap(
+    variant: Any, batch_size: int, in_dims: tuple[Any, ...], gate: Tensor, up: Tensor | None, form: int
+) -> Outputs:
+    gate = batch_first(gate, in_dims[0], batch_size)
+    up = None if up is None else batch_first(up, in_dims[1], batch_size)
+    outputs: Outputs = variant(gate, up, form)
+    return outputs
+
+
+def autocast(device_type: str, gate: Tensor, up: Tensor | None, form: int) -> tuple[Any, ...]:
+    return (gate, up, form) if up is None else (*to_widest_dtype(gate, up), form)
+
+
+OPERATOR = Operator(
+    name="geglu",
+    arguments="Tensor gate, Tensor? up, int form",
+    returns=("y",),
+    inference_returns=1,
+    check=check,
+    fake=fake,
+    composite=composite,
+    setup_context=setup_context,
+    backward=backward,
+    vmap=vmap,
+    autocast=autocast,
+)
