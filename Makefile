@@ -23,7 +23,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 fuzz: $(VENV)/.installed
-	$(BIN)/python -m pytest -m fuzz
+	$(BIN)/python -m pytest tests/test_hypothesis.py --hypothesis-profile=fuzz
 
 bench: $(VENV)/.installed
 	$(BIN)/python bench/run.py --suite llama

@@ -1,12 +1,28 @@
-"""Makes the helper modules of this folder importable from its subfolders too, and puts each test on its device."""
+"""Makes this folder's helper modules importable from its subfolders, puts tests on their device, sets hypothesis up."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Without it MLX multiplies float32 matrices in TF32 on CUDA; read at the first product.
+os.environ.setdefault("MLX_ENABLE_TF32", "0")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile(
+    "default",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000, derandomize=False)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

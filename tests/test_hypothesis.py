@@ -1,16 +1,17 @@
-"""Random shapes, layouts and options, on every backend, against float64."""
+"""Random shapes, layouts and options, on every backend, against float64.
+
+`make fuzz` draws many more of them (the profile "fuzz" in conftest.py), new ones every time.
+"""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cases
 import problems
 from frameworks import Framework, available
-
-EXAMPLES = 40
 
 layouts = st.sampled_from(cases.LAYOUTS)
 dtypes = st.sampled_from(cases.DTYPES)
@@ -68,35 +69,28 @@ def sdpa_cases(draw: st.DrawFn) -> cases.SdpaCase:
     )
 
 
-many = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
-)
 on_every_backend = pytest.mark.parametrize("framework", available(), ids=str)
 
 
 @on_every_backend
-@many
 @given(case=rms_norm_cases, dtype=dtypes)
 def test_rms_norm(framework: Framework, case: cases.RmsNormCase, dtype: str) -> None:
     problems.check_rms_norm(framework, case, dtype)
 
 
 @on_every_backend
-@many
 @given(case=gelu_cases, dtype=dtypes)
 def test_gelu(framework: Framework, case: cases.GeluCase, dtype: str) -> None:
     problems.check_gelu(framework, case, dtype)
 
 
 @on_every_backend
-@many
 @given(case=geglu_cases, dtype=dtypes)
 def test_geglu(framework: Framework, case: cases.GegluCase, dtype: str) -> None:
     problems.check_geglu(framework, case, dtype)
 
 
 @on_every_backend
-@many
 @given(case=sdpa_cases(), dtype=dtypes)
 def test_sdpa(framework: Framework, case: cases.SdpaCase, dtype: str) -> None:
     problems.check_sdpa(framework, case, dtype)

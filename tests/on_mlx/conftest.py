@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-
-# Without it CUDA multiplies float32 matrices in TF32; read at the first product.
-os.environ.setdefault("MLX_ENABLE_TF32", "0")
 
 mx = pytest.importorskip("mlx.core")
 

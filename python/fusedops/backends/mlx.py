@@ -11,6 +11,7 @@ import mlx.core as mx
 
 from fusedops import _build_config
 
+_INSTALLED: str = vars(mx)["__version__"]  # which MLX's stubs leave out
 _REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir fusedops"
 
 
@@ -23,22 +24,22 @@ def _load() -> ModuleType:
     built_for = _build_config.MLX_VERSION
     if not built_for:
         raise ImportError(f"fusedops was built without MLX support; to build it with MLX: {_REBUILD}")
-    if mx.__version__ != built_for:
+    if _INSTALLED != built_for:
         raise ImportError(
-            f"fusedops was built for mlx {built_for}, but mlx {mx.__version__} is installed; "
+            f"fusedops was built for mlx {built_for}, but mlx {_INSTALLED} is installed; "
             f'install the one it was built for: pip install "{_requirement(built_for)}"'
         )
     reinstall = f'reinstall both: pip install --force-reinstall "{_requirement(built_for)}" && {_REBUILD}'
     try:
         module = importlib.import_module("fusedops._mlx")
     except ImportError as error:
-        raise ImportError(f"fusedops._mlx cannot be loaded with mlx {mx.__version__} ({error}); {reinstall}") from error
+        raise ImportError(f"fusedops._mlx cannot be loaded with mlx {_INSTALLED} ({error}); {reinstall}") from error
     try:
         module.describe(mx.array(0.0))
     except TypeError as error:
         raise ImportError(
             f"fusedops._mlx, built with nanobind {_build_config.NANOBIND_VERSION}, does not know the arrays of the "
-            f"installed mlx {mx.__version__}, built with another nanobind; {reinstall}"
+            f"installed mlx {_INSTALLED}, built with another nanobind; {reinstall}"
         ) from error
     return module
 
