@@ -47,38 +47,43 @@ class PackedAttention {
   }
 
  private:
-  // Strips of kStrip rows, dimension-major, scaled.
+  // Strips of kStrip rows, dimension-major, scaled; rows that are missing in the last one are zeros.
   void pack_queries(const ArrayView& q) {
     const int64_t dim = problem_.head_dim;
     for (int64_t row = 0; row < padded_rows(block_.rows()); ++row) {
       float* target = queries_ + row / kStrip * kStrip * dim + row % kStrip;
-      if (row >= block_.rows()) {
+      if (row < block_.rows()) {
+        const HeadMatrix<T> matrix(q, block_.batch, block_.head(row));
+        spread(matrix.row(block_.query(row)), matrix.column_stride, dim, problem_.scale, target, kStrip);
+      } else {
         for (int64_t d = 0; d < dim; ++d) target[d * kStrip] = 0.f;
-        continue;
       }
-      const HeadMatrix<T> matrix(q, block_.batch, block_.head(row));
-      const T* source = matrix.row(block_.query(row));
-      for (int64_t d = 0; d < dim; ++d)
-        target[d * kStrip] = to_float(source[d * matrix.column_stride]) * problem_.scale;
     }
   }
 
   // Panels of kPanel keys, dimension-major. What is missing of the last panel is left as it was: its scores are unused.
   void pack_keys(const KeyRange& tile) {
     const int64_t dim = problem_.head_dim;
-    for (int64_t key = 0; key < tile.count(); ++key) {
-      const T* source = k_.row(tile.first + key);
-      float* target = keys_ + key / kPanel * kPanel * dim + key % kPanel;
-      if (k_.column_stride == 1) {
-        for_each_vector(dim, [&](int64_t d, auto lanes) {
-          float row[kLanes];
-          store(row, load(source + d, lanes));
-          for (int64_t lane = 0; lane < smaller(kLanes, dim - d); ++lane) target[(d + lane) * kPanel] = row[lane];
-        });
-      } else {
-        for (int64_t d = 0; d < dim; ++d) target[d * kPanel] = to_float(source[d * k_.column_stride]);
+    for (int64_t key = 0; key < tile.count(); ++key)
+      spread(k_.row(tile.first + key), k_.column_stride, dim, 1.f, keys_ + key / kPanel * kPanel * dim + key % kPanel,
+             kPanel);
+  }
+
+  // target[i * target_stride] = factor * source[i * stride]
+  FUSEDOPS_INLINE void spread(const T* source, int64_t stride, int64_t count, float factor, float* target,
+                              int64_t target_stride) {
+    T gathered[kLanes];
+    for_each_vector(count, [&](int64_t i, auto lanes) {
+      const int64_t present = smaller(kLanes, count - i);
+      const T* elements = source + i * stride;
+      if (stride != 1) {
+        gather(elements, stride, present, gathered);
+        elements = gathered;
       }
-    }
+      float values[kLanes];
+      store(values, load(elements, lanes) * splat(factor));
+      for (int64_t lane = 0; lane < present; ++lane) target[(i + lane) * target_stride] = values[lane];
+    });
   }
 
   // Panels of kPanel columns, key-major, padded with zeros. Returns whether all values are finite.

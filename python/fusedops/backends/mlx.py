@@ -24,7 +24,7 @@ def _load() -> ModuleType:
     built_for = _build_config.MLX_VERSION
     if not built_for:
         raise ImportError(f"fusedops was built without MLX support; to build it with MLX: {_REBUILD}")
-    if _INSTALLED != built_for:
+    if built_for != _INSTALLED:
         raise ImportError(
             f"fusedops was built for mlx {built_for}, but mlx {_INSTALLED} is installed; "
             f'install the one it was built for: pip install "{_requirement(built_for)}"'
