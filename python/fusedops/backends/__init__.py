@@ -17,6 +17,9 @@ class Backend(Protocol):
     def device(self, array: Any, /) -> str:
         """Return where the array lives; an empty string where arrays have no place of their own."""
 
+    def is_tracing(self) -> bool:
+        """Return whether Python code is being traced, in which native functions cannot be called."""
+
     def rms_norm(self, x: Any, weight: Any, residual: Any, eps: float, weight_offset: float, /) -> Any:
         """Return y, or (y, x + residual) with a residual."""
 

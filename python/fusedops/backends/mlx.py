@@ -69,3 +69,8 @@ sdpa = _native.sdpa
 def device(array: mx.array) -> str:
     """Return an empty string: MLX's arrays have no device, its operations have."""
     return ""
+
+
+def is_tracing() -> bool:
+    """Return False: nothing traces Python code here."""
+    return False

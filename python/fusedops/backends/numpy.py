@@ -25,6 +25,11 @@ def device(array: Array) -> str:
     return ""
 
 
+def is_tracing() -> bool:
+    """Return False: nothing traces Python code here."""
+    return False
+
+
 def _describe_optional(array: Array | None) -> tuple[str, tuple[int, ...]] | None:
     return None if array is None else describe(array)
 

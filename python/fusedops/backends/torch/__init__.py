@@ -16,7 +16,7 @@ from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
 
-__all__ = ["ARRAY_TYPE", "ARRAY_TYPE_NAME", "describe", "device", "geglu", "gelu", "rms_norm", "sdpa"]
+__all__ = ["ARRAY_TYPE", "ARRAY_TYPE_NAME", "describe", "device", "geglu", "gelu", "is_tracing", "rms_norm", "sdpa"]
 
 ARRAY_TYPE = Tensor
 ARRAY_TYPE_NAME = "torch.Tensor"
@@ -35,6 +35,11 @@ _FORM_CODES = {form: code for code, form in enumerate(FORMS)}
 def device(tensor: Tensor) -> str:
     """Return where the tensor lives, such as "cpu" or "cuda:0"."""
     return str(tensor.device)
+
+
+def is_tracing() -> bool:
+    """Return whether torch.compile is at work."""
+    return torch.compiler.is_compiling()
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, residual: Tensor | None, eps: float, weight_offset: float) -> Any:
