@@ -88,10 +88,13 @@ Softmax softmax(const mx::array& scores, const OptionalArray& sinks, mx::Stream 
   return {mx::divide(exponentials, sum, s), keep(mx::add(reference, mx::log(sum, s), s), sees, kMinusInfinity, s)};
 }
 
+mx::array zero_output(const SdpaProblem& problem, mx::Stream s) {
+  const ArrayInfo out = problem.output();
+  return mx::zeros(to_mlx(out.shape), to_mlx(out.dtype), s);
+}
+
 SdpaOutputs without_scores(const SdpaProblem& problem, mx::Stream s) {
-  const ArrayInfo out = problem.output(), logsumexp = problem.logsumexp();
-  return {mx::zeros(to_mlx(out.shape), to_mlx(out.dtype), s),
-          mx::full(to_mlx(logsumexp.shape), mx::array(kMinusInfinity), s)};
+  return {zero_output(problem, s), mx::full(to_mlx(problem.logsumexp().shape), mx::array(kMinusInfinity), s)};
 }
 
 }  // namespace
@@ -123,8 +126,10 @@ SdpaOutputs sdpa_composite(const SdpaArrays& arrays, const SdpaProblem& problem,
   OptionalArray sinks;
   if (arrays.sinks) sinks = aligned_sinks(*arrays.sinks, k, s);
   const Softmax attention = softmax(biased, sinks, s);
+  const mx::array logsumexp = mx::flatten(mx::squeeze(attention.logsumexp, -1, s), kHeads, kGroup, s);
+  if (problem.value_dim == 0) return {zero_output(problem, s), logsumexp};  // MLX's CUDA products crash on empty values
   const mx::array out = mx::astype(contract_to_queries(attention.weights, v, visible, s), arrays.q.dtype(), s);
-  return {mx::flatten(out, kHeads, kGroup, s), mx::flatten(mx::squeeze(attention.logsumexp, -1, s), kHeads, kGroup, s)};
+  return {mx::flatten(out, kHeads, kGroup, s), logsumexp};
 }
 
 }  // namespace fusedops::mlx

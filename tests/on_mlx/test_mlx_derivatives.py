@@ -216,7 +216,7 @@ def test_nan_and_infinite_keys_and_values_propagate(path):
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cotangent", [1.0, mx.nan, mx.inf])
 def test_a_row_that_sees_nothing_has_no_gradients(path, cotangent):
-    """Pain 6 of shared/field.md, with whatever garbage the row and its cotangents hold."""
+    """Pain 6, with whatever garbage the row and its cotangents hold."""
     q, k, v, sinks = normal(2, 4, 5, 8), normal(2, 2, 7, 8), normal(2, 2, 7, 8), normal(4)
     bias = mx.where(mx.arange(5)[:, None] == 2, -mx.inf, normal(5, 7))
     cotangents = [normal(2, 4, 5, 8), normal(2, 4, 5)]

@@ -108,7 +108,7 @@ def test_vmap_of_grad_and_grad_of_vmap(case, path):
 
 
 def test_vmap_of_grouped_heads():
-    """Pain 16 of shared/field.md: vmap over calls whose query heads share keys."""
+    """Pain 16: vmap over calls whose query heads share keys."""
     q, k, v = normal(3, 1, 8, 4, 16), normal(3, 1, 2, 6, 16), normal(3, 1, 2, 6, 16)
     result = mx.vmap(lambda q, k, v: fusedops.sdpa(q, k, v, causal=True))(q, k, v)
     expected = mx.stack([fusedops.sdpa(q[i], k[i], v[i], causal=True) for i in range(3)])
@@ -186,7 +186,7 @@ def test_shapeless_compile_of_attention(options, with_mask):
 
 
 def test_compile_tells_calls_with_other_options_apart():
-    """Pain 22 of shared/field.md. mx.compile merges nodes that say they are equal."""
+    """Pain 22. mx.compile merges nodes that say they are equal."""
     q, k, v = normal(1, 2, 5, 8), normal(1, 2, 5, 8), normal(1, 2, 5, 8)
     row, bias, square = normal(5), normal(2), normal(2, 2)
     calls = {
