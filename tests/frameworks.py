@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -19,7 +20,7 @@ from fusedops import backends
 RUN_COMPOSITES = {"torch-cuda", "torch-mps", "mlx-gpu"}
 
 
-class Framework:
+class Framework(ABC):
     """Arrays of one kind on one device; `operators` has the functions of the public API."""
 
     # How many of the tiny absolute terms an error may have (see problems.assert_accurate). A composite is the plain way
@@ -38,25 +39,25 @@ class Framework:
     def activate(self) -> None:
         """Make operators on this framework's arrays run where they should; tests call it first."""
 
+    @abstractmethod
     def array(self, values: NDArray[Any], dtype: str) -> Any:
         """Return a contiguous array of `values` in `dtype`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def numpy(self, array: Any) -> NDArray[Any]:
         """Return an array's values: float64, or bool as they are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dtype(self, array: Any) -> str:
         """Return the name of an array's dtype."""
-        raise NotImplementedError
 
     def swap_axes(self, array: Any, first: int, second: int) -> Any:
         """Return a view with two axes swapped."""
         return array.swapaxes(first, second)
 
+    @abstractmethod
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
         """Return a view with stride 0 where `array` is repeated."""
-        raise NotImplementedError
 
     def laid_out(self, values: NDArray[Any], dtype: str, layout: str) -> Any:
         """Return `values` as an array of the given layout (see cases.py)."""

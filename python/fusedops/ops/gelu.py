@@ -15,8 +15,8 @@ Approximate = Literal["none", "tanh", "sigmoid"]
 def gelu(x: Array, *, approximate: Approximate = "none", bias: Any = None) -> Array:
     """Return gelu(x + bias), elementwise.
 
-    Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415. Computed in float32, rounded once; the limit 0 at minus
-    infinity is exact.
+    Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415. Computed in float32, rounded once; zero, and not NaN, at
+    minus infinity (within 1e-33).
 
     Args:
         x: Array of float32, float16 or bfloat16 of any shape, with any strides.
