@@ -38,6 +38,7 @@ class Framework(ABC):
 
     def activate(self) -> None:
         """Make operators on this framework's arrays run where they should; tests call it first."""
+        return  # arrays carry their device
 
     @abstractmethod
     def array(self, values: NDArray[Any], dtype: str) -> Any:
