@@ -31,7 +31,7 @@ class Framework(ABC):
         self.name = name
         self.operators = operators
         if operators is not fusedops or name in RUN_COMPOSITES:
-            self.tiny_terms = 16
+            self.tiny_terms = 4
 
     def __repr__(self) -> str:
         return self.name

@@ -15,8 +15,9 @@ from reference import Precision
 Floats = NDArray[Any]
 
 # The tiny absolute term of the error rule, relative to the largest value of the result: where the plain way is exact
-# by luck (a single key, say), a result rounded once must still pass.
-TINY = {"float32": 2.0**-22, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+# by luck (few keys, say), a result rounded a few times must still pass. Below SMALLEST lies underflow.
+TINY = {"float32": 2.0**-20, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SMALLEST = {"float32": 1e-30, "float16": 2.0**-24, "bfloat16": 1e-30}
 
 
 def assert_accurate(framework: Framework, actual: Floats, exact: Floats, naive: Floats, dtype: str) -> None:
@@ -35,7 +36,8 @@ def assert_accurate(framework: Framework, actual: Floats, exact: Floats, naive: 
     usable = finite & np.isfinite(naive)  # the plain way may overflow
     naive_error = np.abs(naive[usable] - exact[usable]).max(initial=0)
     error = np.abs(actual[finite] - exact[finite]).max()
-    bound = 2 * naive_error + framework.tiny_terms * TINY[dtype] * np.abs(exact[finite]).max()
+    tiny = framework.tiny_terms * TINY[dtype] * np.abs(exact[finite]).max() + SMALLEST[dtype]
+    bound = 2 * naive_error + tiny
     assert error <= bound, f"error {error:.3g} above {bound:.3g} (error of the plain way: {naive_error:.3g})"
 
 

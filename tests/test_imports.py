@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
+
+import fusedops
 
 # Makes modules unavailable as if they were not installed.
 BLOCK = """
@@ -57,3 +60,7 @@ def test_other_arrays_are_refused_without_any_framework() -> None:
         "import fusedops\ntry: fusedops.gelu([1.0])\nexcept TypeError as error: print(error)\n"
     )
     assert "x must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got list" in run(program)
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert fusedops.__version__ == metadata.version("fusedops")

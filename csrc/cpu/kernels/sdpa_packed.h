@@ -118,7 +118,9 @@ class PackedAttention {
   void attend_strip(const KeyRange& tile, int64_t row, bool finite_values, const SoftmaxState& state) {
     const int64_t rows = smaller(kStrip, block_.rows() - row), dim = problem_.head_dim;
     for (int64_t key = 0; key < tile.count(); key += kPanel)
-      multiply<1, kStrip>(queries_ + row * dim, keys_ + key * dim, dim, nullptr, scores_ + key, kKeys);
+      for (int64_t d = 0; d < dim; d += kDepth)
+        multiply<1, kStrip>(queries_ + row * dim + d * kStrip, keys_ + key * dim + d * kPanel, smaller(kDepth, dim - d),
+                            d ? kOnes : nullptr, scores_ + key, kKeys);
     float rescale[kStrip] = {};
     const bool full = visibility_.is_full(tile) && problem_.softcap == 0;
     for (int64_t r = 0; r < rows; ++r) {
@@ -166,6 +168,11 @@ class PackedAttention {
         out[r * stride + column] = sum;
       }
   }
+
+  // Dimensions summed at a time: longer chains of additions would lose accuracy, shorter ones time.
+  static constexpr int64_t kDepth = 32;
+  static constexpr float kOnes[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  static_assert(kStrip <= 12);
 
   const SdpaProblem& problem_;
   const HeadMatrix<T> k_, v_;
