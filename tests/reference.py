@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 class Precision:
@@ -55,12 +56,23 @@ def gelu(x: Floats, approximate: str, bias: Floats | None = None, rounded: Preci
     x = rounded(x)
     if bias is not None:
         x = rounded(x + rounded(bias))
+    if rounded is EXACT:
+        return x * _exact_gate(x, approximate)
     if approximate == "none":
         return rounded(x * rounded(0.5 * rounded(1 + rounded(_erf(rounded(x / math.sqrt(2)))))))
     if approximate == "tanh":
         inner = rounded(math.sqrt(2 / math.pi) * rounded(x + rounded(0.044715 * rounded(x * rounded(x * x)))))
         return rounded(x * rounded(0.5 * rounded(1 + rounded(np.tanh(inner)))))
     return rounded(x * rounded(1 / rounded(1 + rounded(np.exp(-rounded(1.702 * x))))))
+
+
+def _exact_gate(x: Floats, approximate: str) -> Floats:
+    """Return what gelu multiplies x by, without the cancellation that 1 + erf and 1 + tanh suffer in the tail."""
+    if approximate == "none":
+        return 0.5 * _erfc(-x / math.sqrt(2))
+    exponent = 1.702 * x if approximate == "sigmoid" else 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-exponent))
 
 
 def geglu(gate: Floats, up: Floats, approximate: str, rounded: Precision = EXACT) -> Floats:
