@@ -64,3 +64,14 @@ def test_other_arrays_are_refused_without_any_framework() -> None:
 
 def test_the_version_is_the_package_s() -> None:
     assert fusedops.__version__ == metadata.version("fusedops")
+
+
+def test_a_torch_without_the_interface_is_named_with_the_cure() -> None:
+    program = (
+        "from fusedops import _torch\n"
+        "try: _torch.load('a/libtorch_cpu.so')\n"  # in a process that has loaded no torch nothing can be resolved
+        "except ImportError as error: print(error)\n"
+    )
+    message = run(program)
+    assert "fusedops needs torch 2.10 or newer" in message
+    assert 'pip install --upgrade "torch>=2.10"' in message
