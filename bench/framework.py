@@ -74,6 +74,16 @@ class Framework(ABC):
         return lambda repeats: self.run(call, repeats, lazy)
 
 
+def of_sum(norm: Implementation) -> Implementation:
+    """The norm of x + residual by two operators, with the sum."""
+
+    def add_and_norm(x: Any, weight: Any, residual: Any) -> tuple[Any, Any]:
+        total = x + residual
+        return norm(total, weight), total
+
+    return add_and_norm
+
+
 def scores_fit(case: Sdpa) -> bool:
     """Whether a composite may store the float32 scores of all heads."""
     return 4 * case.batch * case.query_heads * case.query_length * case.key_length <= MAX_SCORE_BYTES

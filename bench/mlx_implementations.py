@@ -15,7 +15,7 @@ from mlx.nn.layers.activations import gelu, gelu_approx
 
 import fusedops
 from bench.cases import Approximate, Case, Geglu, Gelu, RmsNorm, Sdpa
-from bench.framework import EPS, Framework, Implementation, scores_fit
+from bench.framework import EPS, Framework, Implementation, of_sum, scores_fit
 
 DTYPES = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 GELU: dict[Approximate, Callable[[mx.array], mx.array]] = {"none": gelu, "tanh": gelu_approx}
@@ -69,25 +69,16 @@ def _rms_norm(case: RmsNorm) -> dict[str, Implementation]:
         wide = x.astype(mx.float32)
         return (wide * mx.rsqrt(mx.mean(wide.square(), -1, keepdims=True) + EPS)).astype(x.dtype) * weight
 
-    def add_and_norm(x: mx.array, weight: mx.array, residual: mx.array) -> tuple[mx.array, mx.array]:
-        total = x + residual
-        return mx.fast.rms_norm(total, weight, EPS), total
-
-    def add_and_composite(x: mx.array, weight: mx.array, residual: mx.array) -> tuple[mx.array, mx.array]:
-        total = x + residual
-        return composite(total, weight), total
+    def own(x: mx.array, weight: mx.array) -> mx.array:
+        return mx.fast.rms_norm(x, weight, EPS)
 
     if case.residual:
         return {
             "fusedops": lambda x, weight, residual: fusedops.rms_norm(x, weight, EPS, residual=residual),
-            "mlx": add_and_norm,
-            "composite": add_and_composite,
+            "mlx": of_sum(own),
+            "composite": of_sum(composite),
         }
-    return {
-        "fusedops": lambda x, weight: fusedops.rms_norm(x, weight, EPS),
-        "mlx": lambda x, weight: mx.fast.rms_norm(x, weight, EPS),
-        "composite": composite,
-    }
+    return {"fusedops": lambda x, weight: fusedops.rms_norm(x, weight, EPS), "mlx": own, "composite": composite}
 
 
 def _gelu(case: Gelu) -> dict[str, Implementation]:

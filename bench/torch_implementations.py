@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import fusedops
 from bench.cases import Case, Geglu, Gelu, RmsNorm, Sdpa
-from bench.framework import EPS, Framework, Implementation, scores_fit
+from bench.framework import EPS, Framework, Implementation, of_sum, scores_fit
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 SYNCHRONIZE: dict[str, Callable[[], None]] = {
@@ -67,25 +67,16 @@ def _rms_norm(case: RmsNorm) -> dict[str, Implementation]:
         wide = x.float()
         return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS)).to(x.dtype) * weight
 
-    def add_and_norm(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        total = x + residual
-        return F.rms_norm(total, hidden, weight, EPS), total
-
-    def add_and_composite(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        total = x + residual
-        return composite(total, weight), total
+    def own(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, hidden, weight, EPS)
 
     if case.residual:
         return {
             "fusedops": lambda x, weight, residual: fusedops.rms_norm(x, weight, EPS, residual=residual),
-            "torch": add_and_norm,
-            "composite": add_and_composite,
+            "torch": of_sum(own),
+            "composite": of_sum(composite),
         }
-    return {
-        "fusedops": lambda x, weight: fusedops.rms_norm(x, weight, EPS),
-        "torch": lambda x, weight: F.rms_norm(x, hidden, weight, EPS),
-        "composite": composite,
-    }
+    return {"fusedops": lambda x, weight: fusedops.rms_norm(x, weight, EPS), "torch": own, "composite": composite}
 
 
 def _gelu(case: Gelu) -> dict[str, Implementation]:

@@ -25,12 +25,9 @@ using OptionalOutput = std::optional<Output>;
 
 ArrayInfo info_of(const Described& array) { return {dtype_from_name(array.first), array.second}; }
 
-// Passes an optional argument on as the pointer that the core's functions take.
-struct OptionalInfo {
-  explicit OptionalInfo(const OptionalDescribed& array) : info(array ? std::optional(info_of(*array)) : std::nullopt) {}
-  const ArrayInfo* get() const { return info ? &*info : nullptr; }
-  std::optional<ArrayInfo> info;
-};
+std::optional<ArrayInfo> info_of(const OptionalDescribed& array) {
+  return array ? std::optional(info_of(*array)) : std::nullopt;
+}
 
 // numpy has no bfloat16 of its own: the numpy backend passes such arrays viewed as uint16.
 DType dtype_of(nb::dlpack::dtype dtype) {
@@ -59,8 +56,6 @@ std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
   return view ? std::optional(info_of(*view)) : std::nullopt;
 }
 
-const ArrayInfo* pointer_to(const std::optional<ArrayInfo>& info) { return info ? &*info : nullptr; }
-
 void* data_of(const OptionalOutput& array) { return array ? array->data() : nullptr; }
 
 SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<int64_t> window_left,
@@ -70,47 +65,44 @@ SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<
 
 void check_rms_norm(const Described& x, const OptionalDescribed& weight, const OptionalDescribed& residual, double eps,
                     double weight_offset) {
-  rms_norm_problem(info_of(x), OptionalInfo(weight).get(), OptionalInfo(residual).get(), eps, weight_offset);
+  rms_norm_problem(info_of(x), info_of(weight), info_of(residual), eps, weight_offset);
 }
 
 void check_gelu(const Described& x, const OptionalDescribed& bias, const std::string& approximate) {
-  gelu_problem(info_of(x), OptionalInfo(bias).get(), gelu_form(approximate));
+  gelu_problem(info_of(x), info_of(bias), gelu_form(approximate));
 }
 
 void check_geglu(const Described& gate, const OptionalDescribed& up, const std::string& approximate) {
-  geglu_problem(info_of(gate), OptionalInfo(up).get(), gelu_form(approximate));
+  geglu_problem(info_of(gate), info_of(up), gelu_form(approximate));
 }
 
 void check_sdpa(const Described& q, const Described& k, const Described& v, const OptionalDescribed& mask,
                 const OptionalDescribed& sinks, int causal, std::optional<double> scale,
                 std::optional<int64_t> window_left, std::optional<int64_t> window_right,
                 std::optional<double> softcap) {
-  sdpa_problem(info_of(q), info_of(k), info_of(v), OptionalInfo(mask).get(), OptionalInfo(sinks).get(),
+  sdpa_problem(info_of(q), info_of(k), info_of(v), info_of(mask), info_of(sinks),
                sdpa_options(causal, scale, window_left, window_right, softcap));
 }
 
 void rms_norm(const Input& x, const OptionalInput& weight, const OptionalInput& residual, double eps,
               double weight_offset, const Output& y, const OptionalOutput& sum) {
   const cpu::RmsNormBuffers buffers{view_of(x), view_of(weight), view_of(residual), y.data(), data_of(sum), nullptr};
-  const auto weight_info = info_of(buffers.weight), residual_info = info_of(buffers.residual);
   const RmsNormProblem problem =
-      rms_norm_problem(info_of(buffers.x), pointer_to(weight_info), pointer_to(residual_info), eps, weight_offset);
+      rms_norm_problem(info_of(buffers.x), info_of(buffers.weight), info_of(buffers.residual), eps, weight_offset);
   nb::gil_scoped_release release;
   cpu::rms_norm(problem, buffers, cpu::own_threads());
 }
 
 void gelu(const Input& x, const OptionalInput& bias, const std::string& approximate, const Output& y) {
   const cpu::GeluBuffers buffers{view_of(x), view_of(bias), y.data()};
-  const auto bias_info = info_of(buffers.bias);
-  const GeluProblem problem = gelu_problem(info_of(buffers.x), pointer_to(bias_info), gelu_form(approximate));
+  const GeluProblem problem = gelu_problem(info_of(buffers.x), info_of(buffers.bias), gelu_form(approximate));
   nb::gil_scoped_release release;
   cpu::gelu(problem, buffers, cpu::own_threads());
 }
 
 void geglu(const Input& gate, const OptionalInput& up, const std::string& approximate, const Output& y) {
   const cpu::GegluBuffers buffers{view_of(gate), view_of(up), y.data()};
-  const auto up_info = info_of(buffers.up);
-  const GegluProblem problem = geglu_problem(info_of(buffers.gate), pointer_to(up_info), gelu_form(approximate));
+  const GegluProblem problem = geglu_problem(info_of(buffers.gate), info_of(buffers.up), gelu_form(approximate));
   nb::gil_scoped_release release;
   cpu::geglu(problem, buffers, cpu::own_threads());
 }
@@ -126,10 +118,9 @@ void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& m
                                  view_of(sinks),
                                  out.data(),
                                  static_cast<float*>(data_of(logsumexp))};
-  const auto mask_info = info_of(buffers.mask), sinks_info = info_of(buffers.sinks);
   const SdpaProblem problem =
-      sdpa_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), pointer_to(mask_info),
-                   pointer_to(sinks_info), sdpa_options(causal, scale, window_left, window_right, softcap));
+      sdpa_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.mask),
+                   info_of(buffers.sinks), sdpa_options(causal, scale, window_left, window_right, softcap));
   nb::gil_scoped_release release;
   cpu::sdpa(problem, buffers, cpu::own_threads());
 }

@@ -75,6 +75,4 @@ inline std::optional<ArrayInfo> optional_info(const Arrays& inputs, bool present
   return present ? std::optional(info_of(inputs[index])) : std::nullopt;
 }
 
-inline const ArrayInfo* pointer_to(const std::optional<ArrayInfo>& info) { return info ? &*info : nullptr; }
-
 }  // namespace fusedops::mlx

@@ -17,8 +17,7 @@ struct Geglu {
   bool operator==(const Geglu&) const = default;
 
   GegluProblem problem(const Arrays& inputs) const {
-    const auto up = optional_info(inputs, !packed, 1);
-    return geglu_problem(info_of(inputs[0]), pointer_to(up), form);
+    return geglu_problem(info_of(inputs[0]), optional_info(inputs, !packed, 1), form);
   }
 
   std::vector<ArrayInfo> outputs(const GegluProblem& problem) const { return {problem.output()}; }

@@ -17,8 +17,7 @@ struct Gelu {
   bool operator==(const Gelu&) const = default;
 
   GeluProblem problem(const Arrays& inputs) const {
-    const auto bias = optional_info(inputs, has_bias, 1);
-    return gelu_problem(info_of(inputs[0]), pointer_to(bias), form);
+    return gelu_problem(info_of(inputs[0]), optional_info(inputs, has_bias, 1), form);
   }
 
   std::vector<ArrayInfo> outputs(const GeluProblem& problem) const { return {problem.output()}; }

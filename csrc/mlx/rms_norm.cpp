@@ -20,9 +20,8 @@ struct RmsNorm {
   size_t residual_index() const { return has_weight ? 2 : 1; }
 
   RmsNormProblem problem(const Arrays& inputs) const {
-    const auto weight = optional_info(inputs, has_weight, 1);
-    const auto residual = optional_info(inputs, has_residual, residual_index());
-    return rms_norm_problem(info_of(inputs[0]), pointer_to(weight), pointer_to(residual), eps, weight_offset);
+    return rms_norm_problem(info_of(inputs[0]), optional_info(inputs, has_weight, 1),
+                            optional_info(inputs, has_residual, residual_index()), eps, weight_offset);
   }
 
   std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {

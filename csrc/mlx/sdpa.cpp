@@ -22,9 +22,8 @@ struct Sdpa {
   size_t sinks_index() const { return has_mask ? 4 : 3; }
 
   SdpaProblem problem(const Arrays& inputs) const {
-    const auto mask = optional_info(inputs, has_mask, mask_index());
-    const auto sinks = optional_info(inputs, has_sinks, sinks_index());
-    return sdpa_problem(info_of(inputs[0]), info_of(inputs[1]), info_of(inputs[2]), pointer_to(mask), pointer_to(sinks),
+    return sdpa_problem(info_of(inputs[0]), info_of(inputs[1]), info_of(inputs[2]),
+                        optional_info(inputs, has_mask, mask_index()), optional_info(inputs, has_sinks, sinks_index()),
                         options);
   }
 

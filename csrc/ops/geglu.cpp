@@ -4,7 +4,7 @@
 
 namespace fusedops {
 
-GegluProblem geglu_problem(const ArrayInfo& gate, const ArrayInfo* up, GeluForm form) {
+GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>& up, GeluForm form) {
   checks::floating("gate", gate);
   Shape shape = gate.shape;
   if (up) {
@@ -18,7 +18,7 @@ GegluProblem geglu_problem(const ArrayInfo& gate, const ArrayInfo* up, GeluForm 
           checks::to_string(shape));
     shape.back() /= 2;
   }
-  return {.dtype = gate.dtype, .shape = std::move(shape), .form = form, .packed = up == nullptr};
+  return {.dtype = gate.dtype, .shape = std::move(shape), .form = form, .packed = !up};
 }
 
 }  // namespace fusedops

@@ -1,6 +1,8 @@
 // gelu(gate) * up. Shazeer 2020, https://arxiv.org/abs/2002.05202
 #pragma once
 
+#include <optional>
+
 #include "core/array.h"
 #include "ops/gelu.h"
 
@@ -16,6 +18,6 @@ struct GegluProblem {
 };
 
 // Throws ValueError or TypeError. Without `up` the problem is the packed one.
-GegluProblem geglu_problem(const ArrayInfo& gate, const ArrayInfo* up, GeluForm form);
+GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>& up, GeluForm form);
 
 }  // namespace fusedops

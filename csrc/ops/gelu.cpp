@@ -17,7 +17,7 @@ GeluForm gelu_form(int64_t code) {
   return static_cast<GeluForm>(code);
 }
 
-GeluProblem gelu_problem(const ArrayInfo& x, const ArrayInfo* bias, GeluForm form) {
+GeluProblem gelu_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& bias, GeluForm form) {
   checks::floating("x", x);
   if (bias) {
     checks::floating("bias", *bias);

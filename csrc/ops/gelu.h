@@ -28,7 +28,7 @@ struct GeluProblem {
   ArrayInfo output() const { return {dtype, shape}; }
 };
 
-// Throws ValueError or TypeError. `bias` may be null.
-GeluProblem gelu_problem(const ArrayInfo& x, const ArrayInfo* bias, GeluForm form);
+// Throws ValueError or TypeError.
+GeluProblem gelu_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& bias, GeluForm form);
 
 }  // namespace fusedops

@@ -4,8 +4,8 @@
 
 namespace fusedops {
 
-RmsNormProblem rms_norm_problem(const ArrayInfo& x, const ArrayInfo* weight, const ArrayInfo* residual, double eps,
-                                double weight_offset) {
+RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& weight,
+                                const std::optional<ArrayInfo>& residual, double eps, double weight_offset) {
   checks::floating("x", x);
   checks::has_dimensions("x", x);
   const int64_t columns = x.shape.back();
@@ -25,7 +25,7 @@ RmsNormProblem rms_norm_problem(const ArrayInfo& x, const ArrayInfo* weight, con
       .rows = element_count(Shape(x.shape.begin(), x.shape.end() - 1)),
       .columns = columns,
       .weight_dtype = weight ? std::optional(weight->dtype) : std::nullopt,
-      .has_residual = residual != nullptr,
+      .has_residual = residual.has_value(),
       .eps = static_cast<float>(eps),
       .weight_offset = static_cast<float>(weight_offset),
   };

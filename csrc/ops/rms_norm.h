@@ -22,8 +22,8 @@ struct RmsNormProblem {
   ArrayInfo reciprocal_rms() const { return {DType::float32, Shape(shape.begin(), shape.end() - 1)}; }
 };
 
-// Throws ValueError or TypeError. `weight` and `residual` may be null.
-RmsNormProblem rms_norm_problem(const ArrayInfo& x, const ArrayInfo* weight, const ArrayInfo* residual, double eps,
-                                double weight_offset);
+// Throws ValueError or TypeError.
+RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& weight,
+                                const std::optional<ArrayInfo>& residual, double eps, double weight_offset);
 
 }  // namespace fusedops

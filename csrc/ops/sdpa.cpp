@@ -66,8 +66,9 @@ Causal causal_from(int64_t code) {
   return static_cast<Causal>(code);
 }
 
-SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v, const ArrayInfo* mask,
-                         const ArrayInfo* sinks, const SdpaOptions& options) {
+SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v,
+                         const std::optional<ArrayInfo>& mask, const std::optional<ArrayInfo>& sinks,
+                         const SdpaOptions& options) {
   check_queries_keys_values(q, k, v);
   const int64_t batch = q.shape[0], query_heads = q.shape[1], query_length = q.shape[2], head_dim = q.shape[3];
   const int64_t kv_heads = k.shape[1], key_length = k.shape[2];
@@ -88,8 +89,6 @@ SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo
       .scale = static_cast<float>(options.scale.value_or(default_scale)),
       .softcap = static_cast<float>(options.softcap.value_or(0)),
       .band = band_of(options, query_length, key_length),
-      .has_mask = mask != nullptr,
-      .has_sinks = sinks != nullptr,
   };
 }
 

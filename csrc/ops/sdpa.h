@@ -49,8 +49,6 @@ struct SdpaProblem {
   float scale;
   float softcap;  // 0: none
   Band band;
-  bool has_mask;
-  bool has_sinks;
 
   ArrayInfo output() const { return {dtype, {batch, query_heads, query_length, value_dim}}; }
   ArrayInfo logsumexp() const { return {DType::float32, {batch, query_heads, query_length}}; }
@@ -58,8 +56,9 @@ struct SdpaProblem {
   bool has_band() const { return band.left != Band::unbounded || band.right != Band::unbounded; }
 };
 
-// Throws ValueError or TypeError. `mask` and `sinks` may be null.
-SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v, const ArrayInfo* mask,
-                         const ArrayInfo* sinks, const SdpaOptions& options);
+// Throws ValueError or TypeError.
+SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v,
+                         const std::optional<ArrayInfo>& mask, const std::optional<ArrayInfo>& sinks,
+                         const SdpaOptions& options);
 
 }  // namespace fusedops

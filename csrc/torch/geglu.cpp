@@ -13,8 +13,7 @@ void geglu(StableIValue* stack, uint64_t, uint64_t) {
   const std::optional<Tensor> up = take_optional(stack[1], take_tensor);
   const int64_t form = take_int(stack[2]);
 
-  const std::optional<ArrayInfo> up_info = info(up);
-  const GegluProblem problem = geglu_problem(gate.info(), pointer(up_info), gelu_form(form));
+  const GegluProblem problem = geglu_problem(gate.info(), info(up), gelu_form(form));
   Tensor y = Tensor::empty(problem.output());
   cpu::geglu(problem, {.gate = gate.view(), .up = view(up), .y = y.mutable_data()}, threads());
   stack[0] = give(std::move(y));

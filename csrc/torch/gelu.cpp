@@ -13,8 +13,7 @@ void gelu(StableIValue* stack, uint64_t, uint64_t) {
   const std::optional<Tensor> bias = take_optional(stack[1], take_tensor);
   const int64_t form = take_int(stack[2]);
 
-  const std::optional<ArrayInfo> bias_info = info(bias);
-  const GeluProblem problem = gelu_problem(x.info(), pointer(bias_info), gelu_form(form));
+  const GeluProblem problem = gelu_problem(x.info(), info(bias), gelu_form(form));
   Tensor y = Tensor::empty(problem.output());
   cpu::gelu(problem, {.x = x.view(), .bias = view(bias), .y = y.mutable_data()}, threads());
   stack[0] = give(std::move(y));

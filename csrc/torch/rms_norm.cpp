@@ -21,9 +21,8 @@ enum class Returns : uint8_t { y, y_and_reciprocal_rms };
 
 // The outputs go to the front of the stack: y, then the sum where there is a residual, then reciprocal_rms.
 void run(const Arguments& arguments, Returns returns, StableIValue* stack) {
-  const std::optional<ArrayInfo> weight = info(arguments.weight), residual = info(arguments.residual);
-  const RmsNormProblem problem =
-      rms_norm_problem(arguments.x.info(), pointer(weight), pointer(residual), arguments.eps, arguments.weight_offset);
+  const RmsNormProblem problem = rms_norm_problem(arguments.x.info(), info(arguments.weight), info(arguments.residual),
+                                                  arguments.eps, arguments.weight_offset);
   Tensor y = Tensor::empty(problem.output());
   std::optional<Tensor> sum, reciprocal_rms;
   if (problem.has_residual) sum = Tensor::empty(problem.output());

@@ -21,9 +21,7 @@ void sdpa(StableIValue* stack, uint64_t, uint64_t) {
   const std::optional<double> softcap = take_optional(stack[9], take_double);
 
   const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap};
-  const std::optional<ArrayInfo> mask_info = info(mask), sinks_info = info(sinks);
-  const SdpaProblem problem =
-      sdpa_problem(q.info(), k.info(), v.info(), pointer(mask_info), pointer(sinks_info), options);
+  const SdpaProblem problem = sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), options);
   Tensor out = Tensor::empty(problem.output());
   std::optional<Tensor> logsumexp;
   if (returns == Returns::out_and_logsumexp) logsumexp = Tensor::empty(problem.logsumexp());

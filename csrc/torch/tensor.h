@@ -37,6 +37,4 @@ inline std::optional<ArrayView> view(const std::optional<Tensor>& tensor) {
   return tensor ? std::optional(tensor->view()) : std::nullopt;
 }
 
-inline const ArrayInfo* pointer(const std::optional<ArrayInfo>& info) { return info ? &*info : nullptr; }
-
 }  // namespace fusedops::torch

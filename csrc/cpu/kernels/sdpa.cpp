@@ -113,7 +113,8 @@ void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition
     state.clear(block.rows());
     const Visibility visibility(problem, buffers, block);
     const KeyRange keys = partition.split(visibility.keys(), part % partition.splits);
-    if (keys.count() > 0) Attention(problem, buffers, block, scratch + worker * scratch_floats).attend(keys, state);
+    if (keys.count() > 0)
+      Attention(problem, buffers, block, visibility, scratch + worker * scratch_floats).attend(keys, state);
     if (partition.splits == 1) finish<T>(problem, buffers, block, state);
   });
   if (partition.splits == 1) return;

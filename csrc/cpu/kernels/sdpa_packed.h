@@ -24,12 +24,13 @@ class PackedAttention {
     return padded_rows(rows) * problem.head_dim + kKeys * (problem.head_dim + value_stride(problem)) + kStrip * kKeys;
   }
 
-  PackedAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block, float* scratch)
+  PackedAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block,
+                  const Visibility& visibility, float* scratch)
       : problem_(problem),
         k_(buffers.k, block.batch, block.kv_head),
         v_(buffers.v, block.batch, block.kv_head),
         block_(block),
-        visibility_(problem, buffers, block) {
+        visibility_(visibility) {
     queries_ = scratch;
     keys_ = queries_ + padded_rows(block.rows()) * problem.head_dim;
     values_ = keys_ + kKeys * problem.head_dim;
@@ -177,7 +178,7 @@ class PackedAttention {
   const SdpaProblem& problem_;
   const HeadMatrix<T> k_, v_;
   const RowBlock& block_;
-  const Visibility visibility_;
+  const Visibility& visibility_;
   float *queries_, *keys_, *values_, *scores_;
 };
 

@@ -19,12 +19,13 @@ class StreamingAttention {
     return rows * (key_stride + kKeys) + kKeys * larger(key_stride, value_stride(problem));
   }
 
-  StreamingAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block, float* scratch)
+  StreamingAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block,
+                     const Visibility& visibility, float* scratch)
       : problem_(problem),
         k_(buffers.k, block.batch, block.kv_head),
         v_(buffers.v, block.batch, block.kv_head),
         block_(block),
-        visibility_(problem, buffers, block),
+        visibility_(visibility),
         key_stride_(round_up(problem.head_dim, kLanes)) {
     queries_ = scratch;
     scores_ = queries_ + block.rows() * key_stride_;
@@ -130,7 +131,7 @@ class StreamingAttention {
   const SdpaProblem& problem_;
   const HeadMatrix<T> k_, v_;
   const RowBlock& block_;
-  const Visibility visibility_;
+  const Visibility& visibility_;
   const int64_t key_stride_;
   float *queries_, *scores_, *tile_rows_;
 };

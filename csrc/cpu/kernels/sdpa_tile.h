@@ -176,7 +176,7 @@ FUSEDOPS_INLINE float online_softmax(float* scores, int64_t count, float& max, f
   return rescale;
 }
 
-// Whether any of `count` floats is infinite or NaN.
-FUSEDOPS_INLINE bool has_non_finite(Vec sum_of_zeroed) { return !(sum_lanes(sum_of_zeroed) == 0.f); }
+// Whether any term was infinite or NaN, by the sum of all terms times 0.
+FUSEDOPS_INLINE bool has_non_finite(Vec zeros) { return !(sum_lanes(zeros) == 0.f); }
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA
