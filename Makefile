@@ -14,10 +14,10 @@ ifeq ($(shell uname -s),Linux)
 endif
 INSTALL_TORCH ?= $(BIN)/pip install -q torch==$(TORCH_VERSION)
 
-SOURCES := $(shell find csrc metal python CMakeLists.txt pyproject.toml -type f -not -name '*.pyc')
-FORMATTED := $(shell find csrc metal -name '*.h' -o -name '*.cpp' -o -name '*.metal')
+SOURCES := $(shell find csrc metal python sim CMakeLists.txt pyproject.toml -type f -not -name '*.pyc')
+FORMATTED := $(shell find csrc metal sim -name '*.h' -o -name '*.cpp' -o -name '*.metal')
 
-.PHONY: test fuzz bench lint format clean
+.PHONY: test fuzz bench lint format mac-wheel clean
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -38,6 +38,16 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
+
+# The wheel for Macs, cross-built on Linux x86-64 and checked: docs/mac-wheel.md. All that it fetches stays in build/.
+MAC_WHEEL := build/mac-wheel
+mac-wheel: $(MAC_WHEEL)/venv/.installed
+	$(MAC_WHEEL)/venv/bin/python cmake/macos/build_wheel.py $(MAC_WHEEL) --torch $(TORCH_VERSION)
+
+$(MAC_WHEEL)/venv/.installed: cmake/macos/requirements.txt
+	$(PYTHON) -m venv $(MAC_WHEEL)/venv
+	$(MAC_WHEEL)/venv/bin/pip install -q -r cmake/macos/requirements.txt
+	touch $@
 
 clean:
 	rm -rf $(VENV) build

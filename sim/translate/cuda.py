@@ -1,0 +1,69 @@
+"""CUDA C++: every kernel becomes a __global__ function that binds its parameters and calls it."""
+
+import re
+
+from .declarations import PARAMETER_KINDS, Declaration, Function, FunctionConstant, Kernel, ThreadgroupVariable
+from .native import NativeEmitter
+
+
+class CudaEmitter(NativeEmitter):
+    """See the end of shim/metal_cuda.h. All is in namespace mtl, because CUDA has its own global float4."""
+
+    header = "metal_cuda.h"
+    opening, closing = "namespace mtl {\n", "}  // namespace mtl\n"
+    namespace = "::mtl::"
+
+    def kernel(self, kernel: Kernel) -> None:
+        self.function(kernel)
+        super().kernel(kernel)
+
+    def function(self, function: Function) -> None:
+        self.before(self.source.past_templates(function.start), "__device__ ")
+
+    def description(self, kernel: Kernel) -> str:
+        kinds = [PARAMETER_KINDS.index(parameter.kind) for parameter in kernel.parameters]
+        indices = [parameter.index for parameter in kernel.parameters]
+        threads = f"static constexpr int most_threads = {kernel.most_threads};"  # bounds the registers that nvcc takes
+        return f"{threads} {_lookup('kind', kinds)} {_lookup('index', indices)}"
+
+    def registration(self, name: str, function: str, description: str) -> str:
+        self.appendix.append(
+            f'extern "C" __global__ void __launch_bounds__({description}::most_threads) {entry_point(name)}(MslArgs a) '
+            f"{{ msl::launch<{description}, {function}>({function}, a); }}"
+        )
+        return ""
+
+    def threadgroup_variable(self, variable: ThreadgroupVariable) -> None:
+        self.source.tokens[variable.keyword].code = "__shared__"
+
+    def function_constant(self, constant: FunctionConstant) -> None:
+        """The host sets mtl::NAME; a computed one is a function, called wherever its name stands."""
+        name, value = constant.name, self.plain(constant.head + 1, constant.stop - 1)
+        self.blank(constant.start, constant.stop)
+        if constant.index is not None:
+            self.before(constant.start, f"__constant__ {constant.type} {name}; __constant__ bool {name}__defined;")
+            return
+        self.before(constant.start, f"__device__ inline {constant.type} {name}__value() {{ return {value}; }}")
+        for index in range(constant.stop, len(self.source)):
+            if self.source[index] == name and self.source[index - 1] not in (".", "->"):
+                self.source.tokens[index].code = f"{name}__value()"
+
+    def variable(self, declaration: Declaration) -> None:
+        """A table in constant memory: device code cannot index a host's array."""
+        tokens = self.source.tokens[declaration.start : declaration.head]
+        space = next((token for token in tokens if token.text == "constant"), None)
+        if space and tokens[-1].text == "]" and tokens[-2].text != "]":  # an array, not an attribute
+            space.before = "__constant__ "
+
+    def pragma(self, text: str) -> str:
+        return "#pragma unroll" if "unroll" in text and "disable" not in text else ""
+
+
+def entry_point(kernel: str) -> str:
+    """The name of a kernel's __global__ function."""
+    return "msl_" + re.sub(r"[^A-Za-z0-9_]", "_", kernel)
+
+
+def _lookup(name: str, values: list[int]) -> str:
+    table = ", ".join(map(str, values)) or "0"
+    return f"static constexpr int {name}(int i) {{ constexpr int v[] = {{{table}}}; return v[i]; }}"

@@ -1,0 +1,120 @@
+"""What the translator writes: golden files, and the mistakes that it names.
+
+FUSEDOPS_REGENERATE_GOLDEN=1 writes the golden files anew; read the difference before committing it.
+"""
+
+import difflib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fusedops.sim import SimulatorError, translate
+from fusedops.sim.compiler import host_compiler
+from fusedops.sim.translate.preprocess import SHIM
+
+GOLDEN = Path(__file__).parent / "golden"
+SUFFIXES = {"simulator": ".simulator.cpp", "cuda": ".cu", "opencl": ".opencl.cpp"}
+KERNEL = "kernel void k(device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[i] = 1; }\n"
+
+
+def readable(text: str) -> list[str]:
+    """The lines of a translation without line markers, which hold this machine's paths, and without empty lines."""
+    return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("# ")]
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("source", sorted(GOLDEN.glob("*.metal")), ids=lambda path: path.stem)
+def test_golden(source: Path, target: str) -> None:
+    golden = source.with_suffix(SUFFIXES[target])
+    lines = readable(translate(source, target).text)
+    if os.environ.get("FUSEDOPS_REGENERATE_GOLDEN"):
+        golden.write_text("\n".join(lines) + "\n")
+    expected = golden.read_text().splitlines()
+    difference = "\n".join(difflib.unified_diff(expected, lines, golden.name, "translated now", lineterm=""))
+    assert not difference, f"\n{difference}\nFUSEDOPS_REGENERATE_GOLDEN=1 accepts this"
+
+
+@pytest.mark.parametrize("source", sorted(GOLDEN.glob("*.metal")), ids=lambda path: path.stem)
+def test_golden_compiles(source: Path) -> None:
+    text = translate(source, "simulator").text
+    command = [host_compiler(), "-x", "c++", "-std=gnu++17", "-fsyntax-only", "-w", f"-I{SHIM}", "-"]
+    assert not subprocess.run(command, input=text, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_names_kernels_and_constants(target: str) -> None:
+    assert translate(GOLDEN / "templates.metal", target).kernels == (
+        "scale_half",
+        "scale_float",
+        "negate_int",
+        "negate_uint",
+    )
+    assert translate(GOLDEN / "function_constants.metal", target).constants == ("window_length", "has_window")
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_only_keeps_what_matches_as_a_whole(target: str) -> None:
+    translation = translate(GOLDEN / "templates.metal", target, only="scale_.*|negate_i")
+    assert translation.kernels == ("scale_half", "scale_float")
+    assert '"negate_uint"' not in translation.text and "msl_negate" not in translation.text
+
+
+def test_line_markers_survive() -> None:
+    lines = translate(KERNEL + "\n\nconstant int here = 1;\n", "simulator").text.splitlines()
+    marker = max(i for i, line in enumerate(lines) if line.startswith("# ") and '"<metal>"' in line)
+    first = int(lines[marker].split()[1])
+    declaration = next(i for i, line in enumerate(lines) if "here" in line)
+    assert first + declaration - marker - 1 == 4
+
+
+def test_includes_and_macros(tmp_path: Path) -> None:
+    (tmp_path / "values.h").write_text("constant int value = VALUE;\n")
+    text = '#include "values.h"\n#if __METAL_VERSION__ == 320\nconstant int newer = 1;\n#endif\n'
+    assert "newer" not in translate(text, "simulator", include=[tmp_path], defines=["VALUE=7"]).text
+    translated = translate(text, "simulator", include=[tmp_path], defines=["VALUE=7", "__METAL_VERSION__=320"]).text
+    assert "int value = 7;" in translated and "newer" in translated
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    {
+        "brackets": ("void f() { (1]; }", r"<metal>:1: unbalanced '\]'"),
+        "open bracket": ("\nvoid f() {", r"<metal>:2: unbalanced '\{'"),
+        "angle": ("template <typename T void f();", "<metal>:1: unbalanced '<'"),
+        "missing include": ('#include "nowhere.h"', "nowhere.h"),
+        "C++ that Metal lacks": ("void f() { throw 1; }", "<metal>:1: 'throw' does not exist in Metal"),
+        "unknown attribute": (
+            "kernel void k(uint i [[thread_position_in_galaxy]]) {}",
+            "parameter 'i' of kernel k: no address space and no attribute known here .found thread_position_in_galaxy",
+        ),
+        "threadgroup variable": (
+            "void f() {\n  threadgroup float x[4];\n}",
+            "<metal>:2: threadgroup variables may only be declared in a kernel function",
+        ),
+        "initialized threadgroup variables": (
+            "kernel void k() { threadgroup int a = 1, b; }",
+            "several threadgroup variables with an initializer",
+        ),
+    }.values(),
+)
+def test_mistakes_are_named(text: str, message: str) -> None:
+    with pytest.raises(SimulatorError, match=message):
+        translate(text, "simulator")
+
+
+def test_several_mistakes_at_once() -> None:
+    with pytest.raises(SimulatorError) as caught:
+        translate("void f() { double x; }\nvoid g() { goto a; }", "cuda")
+    assert str(caught.value).splitlines() == [
+        "<metal>:1: 'double' does not exist in Metal",
+        "<metal>:2: 'goto' does not exist in Metal",
+    ]
+
+
+def test_unknown_target_and_missing_file() -> None:
+    with pytest.raises(SimulatorError, match="simulator, cuda, opencl"):
+        translate(KERNEL, "vulkan")
+    with pytest.raises(SimulatorError, match=r"nowhere\.metal: no such file"):
+        translate(Path("nowhere.metal"), "simulator")
