@@ -41,4 +41,9 @@ inline Strides contiguous_strides(const Shape& shape) {
   return strides;
 }
 
+// Whether the array's first element lies at a multiple of `bytes`.
+inline bool is_aligned(const ArrayView& array, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(array.data) % bytes == 0;
+}
+
 }  // namespace fusedops

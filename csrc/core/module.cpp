@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "core/plan_module.h"
 #include "core/python_errors.h"
 #include "cpu/cpu.h"
 #include "cpu/limits.h"
@@ -145,6 +146,8 @@ NB_MODULE(_core, m) {
   m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "y"_a);
   m.def("sdpa", &sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "out"_a, "logsumexp"_a.none());
+
+  define_plans(m);
 
   m.def("instruction_set", &cpu::instruction_set, "The instruction set that the CPU kernels use on this machine.");
   m.def("threads", [] { return cpu::own_threads().threads(); }, "Threads that numpy and MLX calls use.");

@@ -10,12 +10,6 @@ namespace fusedops::cpu {
 
 namespace {
 
-// The second half of a packed array's last dimension.
-ArrayView second_half(ArrayView packed, int64_t columns) {
-  packed.data = static_cast<const char*>(packed.data) + columns * packed.strides.back() * size_of(packed.dtype);
-  return packed;
-}
-
 // The best that this CPU has, or what FUSEDOPS_INSTRUCTION_SET names if the CPU has it (for tests).
 const Kernels& choose() {
 #if defined(FUSEDOPS_HAS_avx512)
@@ -47,7 +41,7 @@ void gelu(const GeluProblem& problem, const GeluBuffers& buffers, Executor& exec
 void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& executor) {
   if (!problem.packed) return kernels().geglu(problem, buffers, executor);
   GegluBuffers halves = buffers;
-  halves.up = second_half(buffers.gate, problem.shape.back());
+  halves.up = packed_up(buffers.gate, problem.shape.back());
   kernels().geglu(problem, halves, executor);
 }
 

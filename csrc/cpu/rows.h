@@ -1,29 +1,10 @@
-// Strided arrays seen as rows along the last dimension, and the ways to cut them into tasks.
+// The ways to cut rows x columns into tasks.
 #pragma once
 
-#include "core/array.h"
+#include "core/rows.h"
 #include "cpu/executor.h"
 
 namespace fusedops::cpu {
-
-// Where each row of an array starts. Dimensions that are contiguous with one another count as one.
-class Rows {
- public:
-  explicit Rows(const ArrayView& array);
-  ~Rows();  // out of line, as everything here that is not inlined into the kernels (see kernels/simd.h)
-  int64_t offset(int64_t row) const;  // in elements
-  int64_t column_stride() const { return column_stride_; }
-
- private:
-  Shape extents_;  // of the leading dimensions, innermost first
-  Strides strides_;
-  int64_t column_stride_;
-};
-
-bool is_contiguous(const ArrayView& array);
-
-// Columns per row of an array seen as rows along its last dimension; a scalar is one row of one column.
-inline int64_t column_count(const Shape& shape) { return shape.empty() ? 1 : shape.back(); }
 
 // A task's share of rows x columns: whole rows, or a part of one.
 struct Span {

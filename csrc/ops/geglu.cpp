@@ -21,4 +21,10 @@ GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>
   return {.dtype = gate.dtype, .shape = std::move(shape), .form = form, .packed = !up};
 }
 
+ArrayView packed_up(ArrayView gate, int64_t columns) {
+  gate.data = static_cast<const char*>(gate.data) + columns * gate.strides.back() * size_of(gate.dtype);
+  gate.shape.back() = columns;
+  return gate;
+}
+
 }  // namespace fusedops

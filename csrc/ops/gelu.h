@@ -5,13 +5,15 @@
 #include <string_view>
 
 #include "core/array.h"
+#include "core/plan.h"
+#include "metal/gelu_form.h"
 
 namespace fusedops {
 
 enum class GeluForm : uint8_t {
-  none,     // x * Phi(x), Phi by erf
-  tanh,     // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-  sigmoid,  // x * sigmoid(1.702 x)
+  none = GELU_NONE,
+  tanh = GELU_TANH,
+  sigmoid = GELU_SIGMOID,
 };
 
 // `approximate` as PyTorch names the forms, and "sigmoid". Throws ValueError.
@@ -30,5 +32,8 @@ struct GeluProblem {
 
 // Throws ValueError or TypeError.
 GeluProblem gelu_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& bias, GeluForm form);
+
+// How Metal computes it; of the arrays only their layout counts.
+Plan gelu_plan(const GeluProblem& problem, const ArrayView& x, const std::optional<ArrayView>& bias);
 
 }  // namespace fusedops

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/array.h"
+#include "core/plan.h"
 
 namespace fusedops {
 
@@ -25,5 +26,10 @@ struct RmsNormProblem {
 // Throws ValueError or TypeError.
 RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& weight,
                                 const std::optional<ArrayInfo>& residual, double eps, double weight_offset);
+
+// How Metal computes it. The arrays are those that the problem was made of; only their layout counts. The outputs are y,
+// the sum where there is a residual, and the reciprocal of the root mean square where asked for.
+Plan rms_norm_plan(const RmsNormProblem& problem, const ArrayView& x, const std::optional<ArrayView>& weight,
+                   const std::optional<ArrayView>& residual, bool with_reciprocal_rms);
 
 }  // namespace fusedops

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/array.h"
+#include "core/plan.h"
 
 namespace fusedops {
 
@@ -60,5 +61,9 @@ struct SdpaProblem {
 SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v,
                          const std::optional<ArrayInfo>& mask, const std::optional<ArrayInfo>& sinks,
                          const SdpaOptions& options);
+
+// How Metal computes it; of the arrays only their layout counts. The outputs are out, and the logsumexp where asked for.
+Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
+               const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks, bool with_logsumexp);
 
 }  // namespace fusedops

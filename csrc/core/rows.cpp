@@ -1,6 +1,6 @@
-#include "cpu/rows.h"
+#include "core/rows.h"
 
-namespace fusedops::cpu {
+namespace fusedops {
 
 Rows::Rows(const ArrayView& array) : column_stride_(column_count(array.shape) > 1 ? array.strides.back() : 1) {
   for (size_t i = array.shape.size(); i-- > 1;) {
@@ -35,4 +35,4 @@ bool is_contiguous(const ArrayView& array) {
   return true;
 }
 
-}  // namespace fusedops::cpu
+}  // namespace fusedops

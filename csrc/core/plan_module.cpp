@@ -1,0 +1,114 @@
+#include "core/plan_module.h"
+
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <tuple>
+
+#include "ops/geglu.h"
+#include "ops/gelu.h"
+#include "ops/rms_norm.h"
+#include "ops/sdpa.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace fusedops {
+namespace {
+
+// (dtype's name, shape, strides in elements, byte offset from an aligned address)
+using Layout = std::tuple<std::string, Shape, Strides, uintptr_t>;
+using OptionalLayout = std::optional<Layout>;
+
+ArrayView view_of(const Layout& layout) {
+  const auto& [dtype, shape, strides, byte_offset] = layout;
+  return {reinterpret_cast<const void*>(byte_offset), dtype_from_name(dtype), shape, strides};
+}
+
+std::optional<ArrayView> view_of(const OptionalLayout& layout) {
+  return layout ? std::optional(view_of(*layout)) : std::nullopt;
+}
+
+ArrayInfo info_of(const ArrayView& view) { return {view.dtype, view.shape}; }
+
+std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
+  return view ? std::optional(info_of(*view)) : std::nullopt;
+}
+
+Plan plan_rms_norm(const Layout& x_layout, const OptionalLayout& weight_layout, const OptionalLayout& residual_layout,
+                   double eps, double weight_offset, bool with_reciprocal_rms) {
+  const ArrayView x = view_of(x_layout);
+  const auto weight = view_of(weight_layout), residual = view_of(residual_layout);
+  const auto problem = rms_norm_problem(info_of(x), info_of(weight), info_of(residual), eps, weight_offset);
+  return rms_norm_plan(problem, x, weight, residual, with_reciprocal_rms);
+}
+
+Plan plan_gelu(const Layout& x_layout, const OptionalLayout& bias_layout, const std::string& approximate) {
+  const ArrayView x = view_of(x_layout);
+  const auto bias = view_of(bias_layout);
+  return gelu_plan(gelu_problem(info_of(x), info_of(bias), gelu_form(approximate)), x, bias);
+}
+
+Plan plan_geglu(const Layout& gate_layout, const OptionalLayout& up_layout, const std::string& approximate) {
+  const ArrayView gate = view_of(gate_layout);
+  const auto up = view_of(up_layout);
+  return geglu_plan(geglu_problem(info_of(gate), info_of(up), gelu_form(approximate)), gate, up);
+}
+
+Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_layout,
+               const OptionalLayout& mask_layout, const OptionalLayout& sinks_layout, int causal,
+               std::optional<double> scale, std::optional<int64_t> window_left, std::optional<int64_t> window_right,
+               std::optional<double> softcap, bool with_logsumexp) {
+  const ArrayView q = view_of(q_layout), k = view_of(k_layout), v = view_of(v_layout);
+  const auto mask = view_of(mask_layout), sinks = view_of(sinks_layout);
+  const auto problem = sdpa_problem(info_of(q), info_of(k), info_of(v), info_of(mask), info_of(sinks),
+                                    {causal_from(causal), scale, window_left, window_right, softcap});
+  return sdpa_plan(problem, q, k, v, mask, sinks, with_logsumexp);
+}
+
+std::tuple<std::string, Shape> described(const ArrayInfo& array) { return {std::string(name_of(array.dtype)), array.shape}; }
+
+std::vector<std::tuple<std::string, Shape>> described(const std::vector<ArrayInfo>& arrays) {
+  std::vector<std::tuple<std::string, Shape>> all;
+  for (const ArrayInfo& array : arrays) all.push_back(described(array));
+  return all;
+}
+
+}  // namespace
+
+void define_plans(nb::module_& m) {
+  nb::enum_<BufferRole>(m, "BufferRole", "What a Binding's index counts in.")
+      .value("INPUT", BufferRole::input)
+      .value("OUTPUT", BufferRole::output)
+      .value("SCRATCH", BufferRole::scratch);
+  nb::class_<Binding>(m, "Binding", "A buffer of a Launch.")
+      .def_ro("role", &Binding::role)
+      .def_ro("index", &Binding::index);
+  nb::class_<Launch>(m, "Launch", "One kernel and its geometry.")
+      .def_ro("source", &Launch::source)
+      .def_ro("kernel", &Launch::kernel)
+      .def_ro("template_arguments", &Launch::template_arguments)
+      .def_ro("buffers", &Launch::buffers)
+      .def_prop_ro("parameters",
+                   [](const Launch& launch) { return nb::bytes(launch.parameters.data(), launch.parameters.size()); })
+      .def_ro("threadgroups", &Launch::threadgroups)
+      .def_ro("threads_per_threadgroup", &Launch::threads_per_threadgroup)
+      .def_prop_ro("name", &Launch::name, "The instantiated kernel's name.")
+      .def_prop_ro("text", &Launch::text, "What a Metal compiler takes.");
+  nb::class_<Plan>(m, "Plan", "What Metal would allocate and launch.")
+      .def_prop_ro("outputs", [](const Plan& plan) { return described(plan.outputs); })
+      .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
+      .def_ro("launches", &Plan::launches);
+
+  m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a,
+        "with_reciprocal_rms"_a = false);
+  m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
+  m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
+  m.def("plan_sdpa", &plan_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "with_logsumexp"_a);
+}
+
+}  // namespace fusedops

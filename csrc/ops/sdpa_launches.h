@@ -1,0 +1,37 @@
+// The kernels of sdpa, a file each: sdpa_plan() describes the call and chooses, they add the launches.
+//
+// Threadgroup counts: what grows with the arrays goes into x; CUDA takes no more than 65535 in y and z.
+#pragma once
+
+#include <vector>
+
+#include "core/plan.h"
+#include "metal/sdpa_parameters.h"
+#include "ops/sdpa.h"
+
+namespace fusedops {
+
+struct SdpaCall {
+  const SdpaProblem& problem;
+  const ArrayView& q;
+  const ArrayView& k;
+  const ArrayView& v;
+  SdpaParameters parameters;     // all but what only one of the kernels takes
+  std::vector<Binding> buffers;  // q, k, v, mask, sinks, out, logsumexp; something never touched where one is absent
+};
+
+// Whether the rows of an array can be read, from any row's start on, as vectors of `elements`: the last dimension is
+// contiguous and holds a multiple of them, and so does every other stride; the first element is aligned.
+bool has_vectors(const ArrayView& array, int64_t elements);
+
+// The count, if a GPU can launch so many at once; else throws ValueError.
+uint32_t threadgroup_count(int64_t count);
+
+// metal/sdpa_prefill.metal: tiles of queries by tiles of keys, multiplied by the SIMD-group matrix unit.
+bool sdpa_prefill_takes(const SdpaCall& call);
+void add_sdpa_prefill(const SdpaCall& call, Plan& plan);
+
+// metal/sdpa_decode.metal: few queries, split over the keys. Takes every call.
+void add_sdpa_decode(const SdpaCall& call, Plan& plan);
+
+}  // namespace fusedops

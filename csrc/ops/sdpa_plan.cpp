@@ -1,0 +1,106 @@
+#include <algorithm>
+
+#include "ops/checks.h"
+#include "ops/operand_type.h"
+#include "ops/sdpa_launches.h"
+
+namespace fusedops {
+namespace {
+
+// The strides by which an array is read as one of `rank` dimensions, broadcast where it has fewer or an extent is 1.
+template <size_t rank>
+void set_broadcast_strides(int64_t (&strides)[rank], const std::optional<ArrayView>& array) {
+  std::fill(std::begin(strides), std::end(strides), 0);
+  if (!array) return;
+  const size_t missing = rank - array->shape.size();
+  for (size_t i = missing; i < rank; ++i)
+    if (array->shape[i - missing] != 1) strides[i] = array->strides[i - missing];
+}
+
+// Kernels count positions in 32 bits; offsets they compute in 64.
+int32_t extent(std::string_view name, int64_t value) {
+  constexpr int64_t limit = std::numeric_limits<int32_t>::max() - 1024;  // a tile beyond the end must not overflow
+  if (value > limit) checks::fail<ValueError>(name, " must be at most ", limit, " on a GPU, got ", value);
+  return static_cast<int32_t>(value);
+}
+
+SdpaParameters parameters_of(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
+                             const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks,
+                             bool with_logsumexp) {
+  SdpaParameters parameters{};
+  set_broadcast_strides(parameters.q_strides, q);
+  set_broadcast_strides(parameters.k_strides, k);
+  set_broadcast_strides(parameters.v_strides, v);
+  set_broadcast_strides(parameters.mask_strides, mask);
+  set_broadcast_strides(parameters.sinks_strides, sinks);
+  // Band::unbounded is far from what overflows when a query is added.
+  parameters.first_key_shift = problem.band.first_key(0);
+  parameters.last_key_shift = problem.band.last_key(0);
+  parameters.query_heads = extent("query_heads", problem.query_heads);
+  parameters.group_size = extent("group_size", problem.group_size());
+  parameters.query_length = extent("query_length", problem.query_length);
+  parameters.key_length = extent("key_length", problem.key_length);
+  parameters.head_dim = extent("head_dim", problem.head_dim);
+  parameters.value_dim = extent("value_dim", problem.value_dim);
+  parameters.mask_type = operand_type(mask);
+  parameters.sinks_type = operand_type(sinks);
+  parameters.with_logsumexp = with_logsumexp;
+  parameters.scale = problem.scale;
+  parameters.softcap = problem.softcap;
+  return parameters;
+}
+
+std::vector<Binding> buffers_of(bool has_mask, bool has_sinks, bool with_logsumexp) {
+  const auto input = [](int index) { return Binding{BufferRole::input, index}; };
+  const auto output = [](int index) { return Binding{BufferRole::output, index}; };
+  return {input(0),
+          input(1),
+          input(2),
+          input(has_mask ? 3 : 0),
+          input(has_sinks ? 4 : 0),
+          output(0),
+          output(with_logsumexp ? 1 : 0)};
+}
+
+// Whether the decode kernel is the better one. It reads k and v once for every 4 rows of a KV head, the prefill kernel
+// once for every 32 queries of a query head: as often at 4 queries. Up to twice as often still pays, because a tile of
+// the prefill kernel would be three quarters empty, and because only the decode kernel splits the keys.
+bool has_few_queries(const SdpaProblem& problem) { return problem.query_length <= 8; }
+
+}  // namespace
+
+bool has_vectors(const ArrayView& array, int64_t elements) {
+  const size_t last = array.shape.size() - 1;
+  for (size_t i = 0; i < last; ++i)
+    if (array.shape[i] > 1 && array.strides[i] % elements != 0) return false;
+  return array.shape[last] % elements == 0 && (array.strides[last] == 1 || array.shape[last] == 1) &&
+         is_aligned(array, elements * size_of(array.dtype));
+}
+
+uint32_t threadgroup_count(int64_t count) {
+  if (count > std::numeric_limits<int32_t>::max())
+    checks::fail<ValueError>("q has too many rows for one launch on a GPU");
+  return static_cast<uint32_t>(count);
+}
+
+Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
+               const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks, bool with_logsumexp) {
+  Plan plan;
+  plan.outputs.push_back(problem.output());
+  if (with_logsumexp) plan.outputs.push_back(problem.logsumexp());
+  const auto is_empty = [](const ArrayInfo& array) { return element_count(array.shape) == 0; };
+  if (std::all_of(plan.outputs.begin(), plan.outputs.end(), is_empty)) return plan;
+  const SdpaCall call{problem,
+                      q,
+                      k,
+                      v,
+                      parameters_of(problem, q, k, v, mask, sinks, with_logsumexp),
+                      buffers_of(mask.has_value(), sinks.has_value(), with_logsumexp)};
+  if (has_few_queries(problem) || !sdpa_prefill_takes(call))
+    add_sdpa_decode(call, plan);
+  else
+    add_sdpa_prefill(call, plan);
+  return plan;
+}
+
+}  // namespace fusedops

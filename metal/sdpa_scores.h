@@ -1,0 +1,59 @@
+// From a product q.k to the logit that the softmax sees: scale, softcap, mask and band, in the order of
+// docs/semantics.md.
+#pragma once
+
+#include <metal_stdlib>
+
+#include "sdpa_parameters.h"
+
+using namespace metal;
+
+// The keys that a query sees by causality and window: first <= j < end. Never outside the keys that there are.
+struct KeyRange {
+  int first;
+  int end;
+};
+
+inline KeyRange visible_keys(constant SdpaParameters& parameters, int query) {
+  const long first = query + parameters.first_key_shift;
+  const long end = query + parameters.last_key_shift + 1;
+  const long length = parameters.key_length;
+  return {int(clamp(first, 0l, length)), int(clamp(end, 0l, length))};
+}
+
+// An element of an operand whose type is known at run time, as a float.
+inline float operand_at(device const uchar* operand, int type, long index) {
+  switch (type) {
+    case OPERAND_FLOAT:
+      return ((device const float*)operand)[index];
+    case OPERAND_HALF:
+      return float(((device const half*)operand)[index]);
+    case OPERAND_BFLOAT:
+      return float(((device const bfloat*)operand)[index]);
+    default:
+      return operand[index] ? 0.0f : -INFINITY;  // bool: True attends
+  }
+}
+
+// What is added to a key's score; minus infinity hides the key. `mask_row` is where the query's row of the mask begins.
+inline float key_bias(constant SdpaParameters& parameters, device const uchar* mask, long mask_row, KeyRange visible,
+                      int key) {
+  if (key < visible.first || key >= visible.end) return -INFINITY;
+  if (parameters.mask_type == OPERAND_ABSENT) return 0;
+  return operand_at(mask, parameters.mask_type, mask_row + key * parameters.mask_strides[3]);
+}
+
+// tanh would do, but some implementations lose NaN or overflow far out.
+inline float saturating_tanh(float x) { return abs(x) > 10.0f ? copysign(1.0f, x) : precise::tanh(x); }
+
+// Minus infinity for a hidden key, whatever the product, and for no other. Not in base 2, as is usual, because times
+// log2 e the lowest finite biases, which hide nothing, would overflow; fast::exp(logit - maximum) costs no more than a
+// multiplication beyond exp2.
+inline float logit(float product, constant SdpaParameters& parameters, float bias) {
+  if (bias == -INFINITY) return -INFINITY;
+  float score = product * parameters.scale;
+  if (parameters.softcap > 0) score = parameters.softcap * saturating_tanh(score / parameters.softcap);
+  score += bias;
+  constexpr float lowest = numeric_limits<float>::lowest();
+  return score < lowest ? lowest : score;  // max() would lose NaN
+}
