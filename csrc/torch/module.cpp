@@ -1,4 +1,4 @@
-// fusedops._torch: binds libtorch and registers the CPU kernels with its dispatcher.
+// fusedops._torch: binds libtorch and registers the CPU and MPS kernels with its dispatcher.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
@@ -18,23 +18,32 @@ void load_or_raise(const std::string& path) {
                              .c_str());
 }
 
-void register_kernels() {
+void register_kernels(BoxedFunction Kernel::* on_device, const std::string& dispatch_key) {
   LibraryHandle library = nullptr;  // never deleted: the registrations live as long as it does
-  FUSEDOPS_TORCH_CALL(aoti_torch_library_init_impl, "fusedops", "CPU", __FILE__, __LINE__, &library);
+  FUSEDOPS_TORCH_CALL(aoti_torch_library_init_impl, "fusedops", dispatch_key.c_str(), __FILE__, __LINE__, &library);
   for (const auto& kernels : {geglu_kernels(), gelu_kernels(), rms_norm_kernels(), sdpa_kernels()})
     for (const Kernel& kernel : kernels)
-      FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.function, kAbiVersion);
+      FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.*on_device, kAbiVersion);
 }
+
+void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_cpu, dispatch_key); }
+
+void register_mps_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_mps, dispatch_key); }
 
 }  // namespace
 }  // namespace fusedops::torch
 
 NB_MODULE(_torch, module) {
-  module.doc() = "The CPU kernels of torch.ops.fusedops.";
+  module.doc() = "The CPU and MPS kernels of torch.ops.fusedops.";
   module.def(
       "load", &fusedops::torch::load_or_raise, "libtorch_cpu"_a,
       "Resolves libtorch's C ABI in the given library, which must be loaded already. Raises ImportError where it is "
       "too old.");
-  module.def("register_kernels", &fusedops::torch::register_kernels,
+  module.def(
+      "has_mps", [] { return fusedops::torch::functions().has_mps; },
+      "Whether the loaded torch can launch MPS kernels; says nothing of this machine.");
+  module.def("register_cpu_kernels", &fusedops::torch::register_cpu_kernels, "dispatch_key"_a = "CPU",
              "Registers the CPU kernels. Call it once, after load() and after the operators were defined.");
+  module.def("register_mps_kernels", &fusedops::torch::register_mps_kernels, "dispatch_key"_a = "MPS",
+             "Registers the kernels that launch Metal's. As register_cpu_kernels(), and only where has_mps().");
 }

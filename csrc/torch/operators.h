@@ -1,4 +1,4 @@
-// The CPU kernels of the operators in torch.ops.fusedops. Their schemas are in python/fusedops/backends/torch.
+// The CPU and MPS kernels of the operators in torch.ops.fusedops. Their schemas are in python/fusedops/backends/torch.
 #pragma once
 
 #include <span>
@@ -9,7 +9,8 @@ namespace fusedops::torch {
 
 struct Kernel {
   const char* operator_name;
-  BoxedFunction function;
+  BoxedFunction on_cpu;
+  BoxedFunction on_mps;
 };
 
 std::span<const Kernel> geglu_kernels();

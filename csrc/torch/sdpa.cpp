@@ -1,6 +1,7 @@
 #include "ops/sdpa.h"
 
 #include "cpu/cpu.h"
+#include "torch/mps.h"
 #include "torch/operators.h"
 #include "torch/stack.h"
 #include "torch/threads.h"
@@ -8,30 +9,49 @@
 namespace fusedops::torch {
 namespace {
 
+struct Arguments {
+  explicit Arguments(const StableIValue* stack) noexcept
+      : q(take_tensor(stack[0])),
+        k(take_tensor(stack[1])),
+        v(take_tensor(stack[2])),
+        mask(take_optional(stack[3], take_tensor)),
+        sinks(take_optional(stack[4], take_tensor)),
+        causal(take_int(stack[5])),
+        scale(take_optional(stack[6], take_double)),
+        window_left(take_optional(stack[7], take_int)),
+        window_right(take_optional(stack[8], take_int)),
+        softcap(take_optional(stack[9], take_double)) {}
+
+  SdpaProblem problem() const {
+    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap};
+    return sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), options);
+  }
+
+  Tensor q, k, v;
+  std::optional<Tensor> mask, sinks;
+  int64_t causal;
+  std::optional<double> scale;
+  std::optional<int64_t> window_left, window_right;
+  std::optional<double> softcap;
+};
+
 enum class Returns : uint8_t { out, out_and_logsumexp };
 
 template <Returns returns>
-void sdpa(StableIValue* stack, uint64_t, uint64_t) {
-  const Tensor q = take_tensor(stack[0]), k = take_tensor(stack[1]), v = take_tensor(stack[2]);
-  const std::optional<Tensor> mask = take_optional(stack[3], take_tensor), sinks = take_optional(stack[4], take_tensor);
-  const int64_t causal = take_int(stack[5]);
-  const std::optional<double> scale = take_optional(stack[6], take_double);
-  const std::optional<int64_t> window_left = take_optional(stack[7], take_int);
-  const std::optional<int64_t> window_right = take_optional(stack[8], take_int);
-  const std::optional<double> softcap = take_optional(stack[9], take_double);
-
-  const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap};
-  const SdpaProblem problem = sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), options);
-  Tensor out = Tensor::empty(problem.output());
+void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
+  const Arguments arguments(stack);
+  const SdpaProblem problem = arguments.problem();
+  const Device device = arguments.q.device();
+  Tensor out = Tensor::empty(problem.output(), device);
   std::optional<Tensor> logsumexp;
-  if (returns == Returns::out_and_logsumexp) logsumexp = Tensor::empty(problem.logsumexp());
+  if (returns == Returns::out_and_logsumexp) logsumexp = Tensor::empty(problem.logsumexp(), device);
 
   const cpu::SdpaBuffers buffers = {
-      .q = q.view(),
-      .k = k.view(),
-      .v = v.view(),
-      .mask = view(mask),
-      .sinks = view(sinks),
+      .q = arguments.q.view(),
+      .k = arguments.k.view(),
+      .v = arguments.v.view(),
+      .mask = view(arguments.mask),
+      .sinks = view(arguments.sinks),
       .out = out.mutable_data(),
       .logsumexp = logsumexp ? static_cast<float*>(logsumexp->mutable_data()) : nullptr,
   };
@@ -41,11 +61,26 @@ void sdpa(StableIValue* stack, uint64_t, uint64_t) {
   if (logsumexp) stack[1] = give(std::move(*logsumexp));
 }
 
+template <Returns returns>
+void on_mps(StableIValue* stack, uint64_t, uint64_t) {
+  const Arguments arguments(stack);
+  const Tensor &q = arguments.q, &k = arguments.k, &v = arguments.v;
+  const std::optional<Tensor>&mask = arguments.mask, &sinks = arguments.sinks;
+  const Plan plan = sdpa_plan(arguments.problem(), q.layout(), k.layout(), v.layout(), layout(mask), layout(sinks),
+                              returns == Returns::out_and_logsumexp);
+  give_all(stack, mps::run(plan, {&q, &k, &v, pointer_to(mask), pointer_to(sinks)}));
+}
+
+template <Returns returns>
+constexpr Kernel kernel(const char* operator_name) {
+  return {operator_name, on_cpu<returns>, on_mps<returns>};
+}
+
 }  // namespace
 
 std::span<const Kernel> sdpa_kernels() {
-  static constexpr Kernel kernels[] = {{"sdpa", sdpa<Returns::out_and_logsumexp>},
-                                       {"sdpa_inference", sdpa<Returns::out>}};
+  static constexpr Kernel kernels[] = {kernel<Returns::out_and_logsumexp>("sdpa"),
+                                       kernel<Returns::out>("sdpa_inference")};
   return kernels;
 }
 

@@ -9,6 +9,9 @@ namespace {
 
 Functions loaded;
 
+// Mangled as on macOS, where uint64_t is unsigned long long.
+constexpr const char* kSetArgSymbol = "_ZN2at6native3mps19MetalKernelFunction6setArgEjPKvy";
+
 // Fills in function pointers and remembers the first that was not there.
 class Resolver {
  public:
@@ -52,6 +55,14 @@ std::string load(const std::string& path) {
 #define FUSEDOPS_RESOLVE(name) resolver.required("aoti_torch_dtype_" #name, found.aoti_torch_dtype_##name);
   FUSEDOPS_TORCH_DTYPES(FUSEDOPS_RESOLVE)
 #undef FUSEDOPS_RESOLVE
+
+  Resolver mps_resolver(path);
+#define FUSEDOPS_RESOLVE(result, name, parameters) mps_resolver.required(#name, found.name);
+  FUSEDOPS_TORCH_MPS_FUNCTIONS(FUSEDOPS_RESOLVE)
+#undef FUSEDOPS_RESOLVE
+  mps_resolver.optional(kSetArgSymbol, found.metal_kernel_function_set_arg);
+  found.has_mps = mps_resolver.missing().empty();
+
   if (resolver.missing().empty()) loaded = found;
   return resolver.missing();
 }

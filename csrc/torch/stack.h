@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "torch/tensor.h"
 
@@ -31,5 +32,9 @@ auto take_optional(StableIValue value, Take take) noexcept -> std::optional<decl
 }
 
 inline StableIValue give(Tensor tensor) noexcept { return reinterpret_cast<StableIValue>(tensor.release()); }
+
+inline void give_all(StableIValue* stack, std::vector<Tensor> tensors) noexcept {
+  for (Tensor& tensor : tensors) *stack++ = give(std::move(tensor));
+}
 
 }  // namespace fusedops::torch

@@ -62,13 +62,19 @@ Strides strides_of(TensorHandle tensor) {
 
 }  // namespace
 
-Tensor Tensor::empty(const ArrayInfo& info) {
-  static const int32_t cpu = functions().aoti_torch_device_type_cpu();
+Tensor Tensor::empty(const ArrayInfo& info, Device device) {
   const Strides strides = contiguous_strides(info.shape);
   TensorHandle handle = nullptr;
   FUSEDOPS_TORCH_CALL(aoti_torch_empty_strided, static_cast<int64_t>(info.shape.size()), info.shape.data(),
-                      strides.data(), dtypes().to_torch(info.dtype), cpu, -1, &handle);
+                      strides.data(), dtypes().to_torch(info.dtype), device.type, device.index, &handle);
   return Tensor(handle);
+}
+
+Device Tensor::device() const {
+  Device device{};
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_device_type, handle_.get(), &device.type);
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_device_index, handle_.get(), &device.index);
+  return device;
 }
 
 ArrayInfo Tensor::info() const { return {dtype_of(handle_.get()), shape_of(handle_.get())}; }
@@ -78,6 +84,14 @@ ArrayView Tensor::view() const {
   const void* data = nullptr;
   FUSEDOPS_TORCH_CALL(torch_get_const_data_ptr, handle_.get(), &data);
   return {data, dtype_of(handle_.get()), shape_of(handle_.get()), strides_of(handle_.get())};
+}
+
+ArrayView Tensor::layout() const {
+  const DType dtype = dtype_of(handle_.get());
+  int64_t offset = 0;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_storage_offset, handle_.get(), &offset);
+  const auto data = reinterpret_cast<const void*>(static_cast<uintptr_t>(offset * size_of(dtype)));
+  return {data, dtype, shape_of(handle_.get()), strides_of(handle_.get())};
 }
 
 void* Tensor::mutable_data() {

@@ -9,17 +9,30 @@
 
 namespace fusedops::torch {
 
+struct Device {
+  int32_t type;
+  int32_t index;
+
+  bool operator==(const Device&) const = default;
+};
+
 class Tensor {
  public:
   explicit Tensor(TensorHandle handle) : handle_(handle) {}
 
-  // A contiguous CPU tensor that holds anything.
-  static Tensor empty(const ArrayInfo& info);
+  // A contiguous tensor that holds anything.
+  static Tensor empty(const ArrayInfo& info, Device device);
 
+  Device device() const;
   ArrayInfo info() const;
+  // What CPU kernels read.
   ArrayView view() const;
+  // What plans are made of: the data pointer is the byte offset in the tensor's storage, which begins at an address
+  // that is aligned to anything.
+  ArrayView layout() const;
   void* mutable_data();
 
+  TensorHandle handle() const { return handle_.get(); }
   TensorHandle release() { return handle_.release(); }
 
  private:
@@ -36,5 +49,11 @@ inline std::optional<ArrayInfo> info(const std::optional<Tensor>& tensor) {
 inline std::optional<ArrayView> view(const std::optional<Tensor>& tensor) {
   return tensor ? std::optional(tensor->view()) : std::nullopt;
 }
+
+inline std::optional<ArrayView> layout(const std::optional<Tensor>& tensor) {
+  return tensor ? std::optional(tensor->layout()) : std::nullopt;
+}
+
+inline const Tensor* pointer_to(const std::optional<Tensor>& tensor) { return tensor ? &*tensor : nullptr; }
 
 }  // namespace fusedops::torch

@@ -1,4 +1,4 @@
-"""PyTorch: operators in torch.ops.fusedops, with CPU kernels in the native module and composites elsewhere.
+"""PyTorch: operators in torch.ops.fusedops, with CPU and MPS kernels in the native module and composites elsewhere.
 
 Importing this package registers them, with all that autograd, torch.compile, torch.export, torch.func and
 torch.autocast want to know. The functions here call the inference variants where nobody can ask for a derivative.
@@ -11,12 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusedops import _core
+from fusedops.backends import Execution
+from fusedops.backends.plans import ArrayLayout
+
 from . import library, operators
 from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
 
-__all__ = ["ARRAY_TYPE", "ARRAY_TYPE_NAME", "describe", "device", "geglu", "gelu", "is_tracing", "rms_norm", "sdpa"]
+__all__ = [
+    "ARRAY_TYPE",
+    "ARRAY_TYPE_NAME",
+    "describe",
+    "device",
+    "execution",
+    "geglu",
+    "gelu",
+    "is_tracing",
+    "layout",
+    "rms_norm",
+    "sdpa",
+]
 
 ARRAY_TYPE = Tensor
 ARRAY_TYPE_NAME = "torch.Tensor"
@@ -30,6 +46,22 @@ _geglu_inference = torch.ops.fusedops.geglu_inference.default
 _sdpa_inference = torch.ops.fusedops.sdpa_inference.default
 
 _FORM_CODES = {form: code for code, form in enumerate(FORMS)}
+
+
+def layout(tensor: Tensor) -> ArrayLayout:
+    """Return how the tensor lies in memory, its storage beginning at an aligned address."""
+    dtype, shape = describe(tensor)
+    return ArrayLayout(dtype, shape, tensor.stride(), int(tensor.storage_offset()) * tensor.element_size())
+
+
+def execution(tensor: Tensor) -> Execution:
+    """Return how operators on the tensor's device run."""
+    kind = tensor.device.type
+    if kind == "cpu":
+        return Execution("cpu", f"fused C++ kernels ({_core.instruction_set()}, {torch.get_num_threads()} threads)")
+    if kind == "mps":
+        return Execution("metal", "fused Metal kernels on torch's MPS stream")
+    return Execution("composite", f"torch's own operations, because there are no fused kernels for torch on {kind}")
 
 
 def device(tensor: Tensor) -> str:

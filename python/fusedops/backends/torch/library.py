@@ -169,7 +169,9 @@ def register(operators: Sequence[Operator]) -> None:
         backward, setup_context = operator.precise_backward, operator.setup_context
         torch.library.register_autograd(name, backward, setup_context=setup_context, lib=library)
         _define(library, operator, f"{operator.name}_inference", operator.inference_returns)
-    _torch.register_kernels()
+    _torch.register_cpu_kernels()
+    if _torch.has_mps():
+        _torch.register_mps_kernels()
     namespace.library = library  # the operators live as long as it does
 
 
