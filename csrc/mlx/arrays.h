@@ -75,4 +75,12 @@ inline std::optional<ArrayInfo> optional_info(const Arrays& inputs, bool present
   return present ? std::optional(info_of(inputs[index])) : std::nullopt;
 }
 
+// The inputs among all of an operator's array arguments, of which `present` tells those that are there.
+inline std::vector<OptionalArray> in_place(const Arrays& inputs, const std::vector<bool>& present) {
+  std::vector<OptionalArray> arguments;
+  auto input = inputs.begin();
+  for (bool is_present : present) arguments.push_back(is_present ? OptionalArray(*input++) : std::nullopt);
+  return arguments;
+}
+
 }  // namespace fusedops::mlx

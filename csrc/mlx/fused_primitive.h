@@ -6,7 +6,9 @@
 //   bool operator==(const Operator&)                   over every parameter: mx.compile merges equal nodes
 //   Problem problem(const Arrays& inputs)              validates
 //   std::vector<ArrayInfo> outputs(const Problem&)
+//   std::vector<bool> present()                        which of the operator's array arguments the inputs are
 //   void run_on_cpu(const Problem&, const std::vector<ArrayView>& inputs, const std::vector<void*>& outputs)
+//   Plan plan(const Problem&, const std::vector<ArrayView>& inputs)   how Metal computes it
 //   Arrays composite(const Arrays& inputs, mx::Stream) the same function in MLX's own operators: where there is no
 //                                                      kernel, and for derivatives
 //   Arrays vmap(Arrays inputs, std::vector<int> axes, mx::Stream)   outputs with the mapped axis in front
@@ -14,14 +16,12 @@
 
 #include <functional>
 #include <memory>
-#include <stdexcept>
-#include <string>
 #include <utility>
+#include <vector>
 
-#include "cpu/executor.h"
-#include "mlx/allocator.h"
 #include "mlx/arrays.h"
-#include "mlx/backend/cpu/encoder.h"
+#include "mlx/evaluate_on_cpu.h"
+#include "mlx/evaluate_on_metal.h"
 #include "mlx/operators.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
@@ -47,25 +47,11 @@ class FusedPrimitive final : public mx::Primitive {
   }
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
-    std::vector<ArrayView> sources;
-    std::vector<void*> targets;
-    auto& encoder = mx::cpu::get_command_encoder(stream());
-    for (const mx::array& input : inputs) {
-      encoder.set_input_array(input);
-      sources.push_back(view_of(input));
-    }
-    for (mx::array& output : outputs) {
-      output.set_data(mx::allocator::malloc(output.nbytes()));
-      encoder.set_output_array(output);
-      targets.push_back(output.data<char>());
-    }
-    encoder.dispatch([op = operator_, problem = operator_.problem(inputs), sources = std::move(sources),
-                      targets = std::move(targets)] { op.run_on_cpu(problem, sources, targets); });
+    evaluate_on_cpu(operator_, inputs, outputs, stream());
   }
 
-  void eval_gpu(const Arrays&, Arrays&) override {
-    throw std::logic_error(std::string(name()) +
-                           " has no GPU kernel yet and should have been built from MLX's operators");
+  void eval_gpu(const Arrays& inputs, Arrays& outputs) override {
+    evaluate_on_metal(operator_, inputs, outputs, stream());
   }
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums, const Arrays&) override {
@@ -96,11 +82,13 @@ class FusedPrimitive final : public mx::Primitive {
   Operator operator_;
 };
 
+inline bool has_kernels(mx::Device device) { return device == mx::Device::cpu || has_metal_kernels(device); }
+
 // The operator's outputs as lazy arrays on `stream`. Throws ValueError or TypeError.
 template <class Operator>
 Arrays apply(const Operator& op, Arrays inputs, mx::Stream stream, Path path = Path::kernel) {
   const auto problem = op.problem(inputs);
-  if (path == Path::composite || stream.device == mx::Device::gpu) return op.composite(inputs, stream);
+  if (path == Path::composite || !has_kernels(stream.device)) return op.composite(inputs, stream);
   std::vector<mx::Shape> shapes;
   std::vector<mx::Dtype> dtypes;
   for (const ArrayInfo& output : op.outputs(problem)) {

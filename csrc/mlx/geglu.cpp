@@ -20,12 +20,18 @@ struct Geglu {
     return geglu_problem(info_of(inputs[0]), optional_info(inputs, !packed, 1), form);
   }
 
+  std::vector<bool> present() const { return {true, !packed}; }
+
   std::vector<ArrayInfo> outputs(const GegluProblem& problem) const { return {problem.output()}; }
 
   void run_on_cpu(const GegluProblem& problem, const std::vector<ArrayView>& inputs,
                   const std::vector<void*>& outputs) const {
     const cpu::GegluBuffers buffers{inputs[0], optional_input(inputs, !packed, 1), outputs[0]};
     cpu::geglu(problem, buffers, cpu::own_threads());
+  }
+
+  Plan plan(const GegluProblem& problem, const std::vector<ArrayView>& inputs) const {
+    return geglu_plan(problem, inputs[0], optional_input(inputs, !packed, 1));
   }
 
   Arrays composite(const Arrays& inputs, mx::Stream s) const {

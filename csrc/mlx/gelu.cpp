@@ -20,12 +20,18 @@ struct Gelu {
     return gelu_problem(info_of(inputs[0]), optional_info(inputs, has_bias, 1), form);
   }
 
+  std::vector<bool> present() const { return {true, has_bias}; }
+
   std::vector<ArrayInfo> outputs(const GeluProblem& problem) const { return {problem.output()}; }
 
   void run_on_cpu(const GeluProblem& problem, const std::vector<ArrayView>& inputs,
                   const std::vector<void*>& outputs) const {
     const cpu::GeluBuffers buffers{inputs[0], optional_input(inputs, has_bias, 1), outputs[0]};
     cpu::gelu(problem, buffers, cpu::own_threads());
+  }
+
+  Plan plan(const GeluProblem& problem, const std::vector<ArrayView>& inputs) const {
+    return gelu_plan(problem, inputs[0], optional_input(inputs, has_bias, 1));
   }
 
   // The bias may have leading dimensions, as a mapped one has.

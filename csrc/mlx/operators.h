@@ -8,7 +8,8 @@
 
 namespace fusedops::mlx {
 
-// `composite` builds the operators from MLX's own also where there is a kernel: what derivatives and GPU streams use.
+// `composite` builds the operators from MLX's own also where there is a kernel: what derivatives and GPUs without Metal
+// use.
 enum class Path { kernel, composite };
 
 // {y}, or {y, x + residual} with a residual.

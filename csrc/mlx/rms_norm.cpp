@@ -24,6 +24,8 @@ struct RmsNorm {
                             optional_info(inputs, has_residual, residual_index()), eps, weight_offset);
   }
 
+  std::vector<bool> present() const { return {true, has_weight, has_residual}; }
+
   std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
     return std::vector<ArrayInfo>(has_residual ? 2 : 1, problem.output());
   }
@@ -34,6 +36,11 @@ struct RmsNorm {
         inputs[0],  optional_input(inputs, has_weight, 1), optional_input(inputs, has_residual, residual_index()),
         outputs[0], has_residual ? outputs[1] : nullptr,   nullptr};
     cpu::rms_norm(problem, buffers, cpu::own_threads());
+  }
+
+  Plan plan(const RmsNormProblem& problem, const std::vector<ArrayView>& inputs) const {
+    return rms_norm_plan(problem, inputs[0], optional_input(inputs, has_weight, 1),
+                         optional_input(inputs, has_residual, residual_index()), false);
   }
 
   // The weight may have leading dimensions, as a mapped one has.

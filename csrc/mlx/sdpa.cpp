@@ -27,6 +27,8 @@ struct Sdpa {
                         options);
   }
 
+  std::vector<bool> present() const { return {true, true, true, has_mask, has_sinks}; }
+
   std::vector<ArrayInfo> outputs(const SdpaProblem& problem) const {
     if (returns_logsumexp) return {problem.output(), problem.logsumexp()};
     return {problem.output()};
@@ -42,6 +44,11 @@ struct Sdpa {
                                    outputs[0],
                                    returns_logsumexp ? static_cast<float*>(outputs[1]) : nullptr};
     cpu::sdpa(problem, buffers, cpu::own_threads());
+  }
+
+  Plan plan(const SdpaProblem& problem, const std::vector<ArrayView>& inputs) const {
+    return sdpa_plan(problem, inputs[0], inputs[1], inputs[2], optional_input(inputs, has_mask, mask_index()),
+                     optional_input(inputs, has_sinks, sinks_index()), returns_logsumexp);
   }
 
   Arrays composite(const Arrays& inputs, mx::Stream s) const {

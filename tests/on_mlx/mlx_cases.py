@@ -9,7 +9,7 @@ import mlx.core as mx
 
 from fusedops import _mlx
 
-PATHS = ["kernel", "composite"]  # the composites are what derivatives and GPU streams use
+PATHS = ["kernel", "composite"]  # the composites are what derivatives and GPUs without Metal use
 
 Case = tuple[str, tuple[Any, ...]]
 
@@ -28,6 +28,11 @@ def operator(name: str, path: str = "kernel") -> Callable[..., Any]:
     """Return the native function."""
     operator: Callable[..., Any] = getattr(_mlx, name if path == "kernel" else f"{name}_composite")
     return operator
+
+
+def has_kernels(device: mx.DeviceType) -> bool:
+    """Return whether the operators run kernels there: composites run on GPUs without Metal."""
+    return device == mx.cpu or mx.metal.is_available()
 
 
 def normal(*shape: int, dtype: mx.Dtype = mx.float32) -> mx.array:

@@ -54,6 +54,7 @@ def vjp(problem, function):
     return mx.vjp(function, problem.floating, problem.cotangents)[1]
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [(case, mx.float32) for case in IDS]
@@ -80,6 +81,7 @@ def exact_slopes(problem, directions):
     return [slope(output(index), problem.values, directions) for index in range(len(problem.cotangents))]
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("case", IDS)
 def test_jvp(case):
     problem = Problem(case)
@@ -151,6 +153,7 @@ def replace(array, index, value):
     return changed
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("softcap", [None, 2.0])
 @pytest.mark.parametrize("additive", [False, True])
@@ -175,6 +178,7 @@ def test_hidden_keys_have_no_influence(path, softcap, additive, garbage):
         assert mx.all(derivative(dirty)[2][..., 5:, :] == 0)
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("path", PATHS)
 def test_nan_reaches_what_it_is_visible_to_and_nothing_else(path):
     """Row 1 of six sees the keys 0 and 1; the gradients of these become NaN, those of the others do not change."""
@@ -196,6 +200,7 @@ def test_nan_reaches_what_it_is_visible_to_and_nothing_else(path):
         assert mx.allclose(gradient[:, :, 2:], other[:, :, 2:], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("path", PATHS)
 def test_nan_and_infinite_keys_and_values_propagate(path):
     q, k, v = normal(1, 2, 6, 8), normal(1, 1, 6, 8), normal(1, 1, 6, 8)
@@ -213,6 +218,7 @@ def test_nan_and_infinite_keys_and_values_propagate(path):
             assert mx.array_equal(mx.isnan(out), mx.broadcast_to(sees[:, None], (1, 2, 6, 8)))
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cotangent", [1.0, mx.nan, mx.inf])
 def test_a_row_that_sees_nothing_has_no_gradients(path, cotangent):
@@ -237,6 +243,7 @@ def test_a_row_that_sees_nothing_has_no_gradients(path, cotangent):
         assert mx.allclose(result, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.metal
 def test_large_sinks_of_rows_that_see_nothing():
     """exp(sink) overflows; nothing of it may reach the gradients."""
     q, k, v, sinks = normal(1, 2, 3, 4), normal(1, 2, 3, 4), normal(1, 2, 3, 4), mx.array([200.0, -200.0])

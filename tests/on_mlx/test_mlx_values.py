@@ -17,6 +17,7 @@ def outputs_of(result):
     return list(result) if isinstance(result, tuple) else [result]
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", IDS)
 @pytest.mark.parametrize("path", PATHS)
@@ -34,6 +35,7 @@ def test_values(path, case, dtype):
         assert mx.array_equal(array, copy, equal_nan=True)
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("path", PATHS)
 def test_empty_arrays_and_no_keys(path):
     assert operator("rms_norm", path)(mx.zeros((0, 8)), mx.ones((8,)), None, 1e-6, 0.0).shape == (0, 8)
@@ -56,6 +58,7 @@ def test_empty_arrays_and_no_keys(path):
     assert mx.array_equal(lse, mx.full((2, 4, 3), -mx.inf))
 
 
+@pytest.mark.metal
 def test_any_strides():
     q, k, v = normal(2, 9, 4, 16), normal(2, 11, 2, 16), normal(2, 2, 8, 22)
     broadcast = mx.broadcast_to(normal(1, 1, 1, 22), (2, 2, 11, 22))
@@ -69,6 +72,7 @@ def test_any_strides():
     assert_as_good_as(_mlx.rms_norm(*arguments), naive("rms_norm", *arguments), exact("rms_norm", *arguments))
 
 
+@pytest.mark.metal
 @pytest.mark.parametrize("approximate", ["none", "tanh", "sigmoid"])
 @pytest.mark.parametrize("path", PATHS)
 def test_gelu_at_its_limits(path, approximate):
@@ -81,6 +85,7 @@ def test_gelu_at_its_limits(path, approximate):
         assert mx.array_equal(gradient, (x[:6] > 0).astype(dtype))
 
 
+@pytest.mark.metal
 def test_public_functions_reach_the_kernels():
     x, weight = normal(4, 8), normal(8)
     assert mx.array_equal(fusedops.rms_norm(x, weight), _mlx.rms_norm(x, weight, None, 1e-6, 0.0))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from importlib import metadata
 from types import ModuleType
 
 import mlx.core as mx
 
-from fusedops import _build_config
+from fusedops import _build_config, _core
+from fusedops.backends import Execution
+from fusedops.backends.plans import ArrayLayout
 
 _INSTALLED: str = vars(mx)["__version__"]  # which MLX's stubs leave out
 _REBUILD = "pip install --force-reinstall --no-deps --no-cache-dir fusedops"
@@ -64,6 +67,22 @@ rms_norm = _native.rms_norm
 gelu = _native.gelu
 geglu = _native.geglu
 sdpa = _native.sdpa
+
+
+def layout(array: mx.array) -> ArrayLayout:
+    """Return the layout of a contiguous array like the given one, whose own is unknown before it is evaluated."""
+    dtype, shape = describe(array)
+    strides = tuple(math.prod(max(extent, 1) for extent in shape[axis + 1 :]) for axis in range(len(shape)))
+    return ArrayLayout(dtype, shape, strides)
+
+
+def execution(array: mx.array) -> Execution:
+    """Return how operators on the current default device run."""
+    if mx.default_device().type == mx.cpu:
+        return Execution("cpu", f"fused C++ kernels ({_core.instruction_set()}, {_core.threads()} threads)")
+    if mx.metal.is_available():
+        return Execution("metal", "fused Metal kernels through MLX's command encoder")
+    return Execution("composite", "MLX's own operations, because there are no fused kernels for MLX on CUDA")
 
 
 def device(array: mx.array) -> str:

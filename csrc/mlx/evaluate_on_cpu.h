@@ -1,0 +1,33 @@
+// What a node of MLX's graph does on the CPU.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "mlx/allocator.h"
+#include "mlx/arrays.h"
+#include "mlx/backend/cpu/encoder.h"
+
+namespace fusedops::mlx {
+
+// The inputs hold values only when the stream's own thread comes to the task.
+template <class Operator>
+void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, mx::Stream stream) {
+  auto& encoder = mx::cpu::get_command_encoder(stream);
+  std::vector<ArrayView> sources;
+  std::vector<void*> targets;
+  for (const mx::array& input : inputs) {
+    encoder.set_input_array(input);
+    sources.push_back(view_of(input));
+  }
+  for (mx::array& output : outputs) {
+    output.set_data(mx::allocator::malloc(output.nbytes()));
+    encoder.set_output_array(output);
+    targets.push_back(output.data<char>());
+  }
+  encoder.dispatch([op, problem = op.problem(inputs), sources = std::move(sources), targets = std::move(targets)] {
+    op.run_on_cpu(problem, sources, targets);
+  });
+}
+
+}  // namespace fusedops::mlx
