@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
-import problems
-from frameworks import Framework, available
+from fusedops.verification import cases, problems
+from fusedops.verification.frameworks import Framework, everywhere
 
 layouts = st.sampled_from(cases.LAYOUTS)
 dtypes = st.sampled_from(cases.DTYPES)
@@ -69,7 +68,7 @@ def sdpa_cases(draw: st.DrawFn) -> cases.SdpaCase:
     )
 
 
-on_every_backend = pytest.mark.parametrize("framework", available(), ids=str)
+on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
 
 
 @on_every_backend

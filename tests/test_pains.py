@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cases
 import fusedops
-import problems
-import reference
-from cases import SdpaCase
-from frameworks import Framework, MlxFramework, TorchFramework, available
+from fusedops.verification import cases, problems, reference
+from fusedops.verification.cases import SdpaCase
+from fusedops.verification.frameworks import Framework, MlxFramework, TorchFramework, available, everywhere
 
-on_every_backend = pytest.mark.parametrize("framework", available(), ids=str)
+on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
 on_torch = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, TorchFramework)], ids=str)
 on_mlx = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, MlxFramework)], ids=str)
 
@@ -115,6 +113,25 @@ def test_pain_7_what_is_hidden_does_not_leak(framework: Framework, queries: int,
 
 
 @on_every_backend
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_pain_7_what_few_rows_see_reaches_only_those(framework: Framework, poison: float) -> None:
+    """A value that only the last of many rows see; and a mask that hides NaN keys and values beside a visible one."""
+    _, (q, k, v) = qkv(framework, SdpaCase(1, (2, 1), (32, 45), (16, 16)))
+    v[0, 0, 40, 3] = poison
+    out = framework.numpy(framework.operators.sdpa(*(framework.array(x, "float32") for x in (q, k, v)), causal=True))
+    np.testing.assert_allclose(out, reference.sdpa(q, k, v, causal=True)[0], atol=2e-6)
+
+    visible = np.random.default_rng(4).random((32, 45)) < 0.5
+    hidden = np.array([5, 17, 33])
+    visible[:, hidden] = False
+    k[0, 0, hidden], v[0, 0, hidden] = np.nan, np.nan
+    arrays = [framework.array(x, "float32") for x in (q, k, v)]
+    out = framework.numpy(framework.operators.sdpa(*arrays, mask=framework.array(visible, "bool")))
+    k[0, 0, hidden] = 0  # the reference multiplies all of them
+    np.testing.assert_allclose(out, reference.sdpa(q, k, v, mask=visible)[0], atol=2e-6)
+
+
+@on_every_backend
 @pytest.mark.parametrize("causal", [True, "upper_left"])
 @pytest.mark.parametrize("lengths", [(4, 9), (9, 4), (1, 9), (40, 60), (60, 40)])
 def test_pain_8_causal_with_different_lengths(framework: Framework, causal: Any, lengths: tuple[int, int]) -> None:
@@ -177,6 +194,19 @@ def test_pain_15_sinks_do_not_depend_on_the_number_of_queries(framework: Framewo
     np.testing.assert_allclose(out, exact, atol=2e-6)
     last = framework.numpy(framework.operators.sdpa(q[:, :, -1:], k, v, sinks=sinks))
     np.testing.assert_allclose(last, out[:, :, -1:], atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [1, 40])
+def test_pain_15_sinks_far_above_and_below_the_scores(framework: Framework, queries: int) -> None:
+    """A sink takes all of the weight, or none of it, without overflow."""
+    (q, k, v), values = qkv(framework, SdpaCase(1, (2, 1), (queries, 60), (16, 16)))
+    sinks = np.array([1000.0, -1000.0])
+    array = framework.array(sinks, "float32")
+    out, logsumexp = framework.operators.sdpa(q, k, v, sinks=array, return_lse=True)
+    exact, exact_logsumexp = reference.sdpa(*values, sinks=sinks)
+    np.testing.assert_allclose(framework.numpy(out), exact, atol=2e-6)
+    np.testing.assert_allclose(framework.numpy(logsumexp), exact_logsumexp, rtol=1e-6)
 
 
 @on_torch

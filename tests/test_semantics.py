@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-import cases
-import problems
-from frameworks import Framework, available
+from fusedops.verification import cases, problems
+from fusedops.verification.frameworks import Framework, everywhere
 
 pytestmark = [
-    pytest.mark.parametrize("framework", available(), ids=str),
+    pytest.mark.parametrize("framework", everywhere(), ids=str),
     pytest.mark.parametrize("dtype", cases.DTYPES),
 ]
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from .plans import ArrayLayout
+
+
+class Execution(NamedTuple):
+    """How a backend runs the operators on an array."""
+
+    path: str  # "metal", "cpu", "composite" or "none"
+    reason: str  # what that is, and why nothing better runs
 
 
 class Backend(Protocol):
@@ -13,6 +23,12 @@ class Backend(Protocol):
 
     def describe(self, array: Any, /) -> tuple[str, tuple[int, ...]]:
         """Return the dtype's name and the shape."""
+
+    def layout(self, array: Any, /) -> ArrayLayout:
+        """Return how the array lies in memory."""
+
+    def execution(self, array: Any, /) -> Execution:
+        """Return how operators on the array run."""
 
     def device(self, array: Any, /) -> str:
         """Return where the array lives; an empty string where arrays have no place of their own."""
@@ -73,6 +89,10 @@ def _find_backend(array: object, name: str) -> Backend:
                 from . import numpy as numpy_backend
 
                 return _register(numpy_backend)
+            case ("fusedops.backends.plans", "ArrayLayout"):
+                from . import plans
+
+                return _register(plans)
     raise TypeError(f"{name} must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got {type(array).__name__}")
 
 

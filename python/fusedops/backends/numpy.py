@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusedops import _core
+from fusedops.backends import Execution
+from fusedops.backends.plans import ArrayLayout
 
 Array = NDArray[Any]
 
@@ -18,6 +20,17 @@ ARRAY_TYPE_NAME = "numpy.ndarray"
 def describe(array: Array) -> tuple[str, tuple[int, ...]]:
     """Return the dtype's name and the shape; the name of a byte-swapped dtype is none that operators take."""
     return array.dtype.name if array.dtype.isnative else array.dtype.str, array.shape
+
+
+def layout(array: Array) -> ArrayLayout:
+    """Return how the array lies in memory."""
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    return ArrayLayout(array.dtype.name, array.shape, strides, array.ctypes.data)
+
+
+def execution(array: Array) -> Execution:
+    """Return how operators on the array run: always on the CPU."""
+    return Execution("cpu", f"fused C++ kernels ({_core.instruction_set()}, {_core.threads()} threads)")
 
 
 def device(array: Array) -> str:

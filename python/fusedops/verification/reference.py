@@ -69,10 +69,10 @@ def gelu(x: Floats, approximate: str, bias: Floats | None = None, rounded: Preci
 def _exact_gate(x: Floats, approximate: str) -> Floats:
     """Return what gelu multiplies x by, without the cancellation that 1 + erf and 1 + tanh suffer in the tail."""
     if approximate == "none":
-        return 0.5 * _erfc(-x / math.sqrt(2))
+        return np.asarray(0.5 * _erfc(-x / math.sqrt(2)))
     exponent = 1.702 * x if approximate == "sigmoid" else 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
     with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-exponent))
+        return np.asarray(1 / (1 + np.exp(-exponent)))
 
 
 def geglu(gate: Floats, up: Floats, approximate: str, rounded: Precision = EXACT) -> Floats:

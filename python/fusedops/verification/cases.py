@@ -1,6 +1,6 @@
 """The one list of cases that every backend runs: shapes, options and memory layouts of each operator.
 
-A layout says how an operand lies in memory (tests/frameworks.py makes it); the dtype is a parameter of the tests.
+A layout says how an operand lies in memory (frameworks.py makes it); the dtype is a parameter of the tests.
 """
 
 from __future__ import annotations
@@ -96,6 +96,10 @@ class SdpaCase(Case):
 
 RMS_NORM_CASES = [
     *(RmsNormCase((3, columns)) for columns in (1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 255, 1000, 4096, 5003)),
+    # Rows longer than a threadgroup holds at once.
+    RmsNormCase((2, 20001)),
+    RmsNormCase((2, 20008)),
+    RmsNormCase((2, 20008), residual=True, weight="float32"),
     RmsNormCase((64,)),
     RmsNormCase((2, 3, 5, 33)),
     RmsNormCase((700, 48)),
@@ -200,6 +204,9 @@ def _variants(case: SdpaCase) -> list[SdpaCase]:
 SDPA_CASES = [
     *_variants(_SMALL),
     *_variants(_PACKED),
+    dataclasses.replace(_PACKED, window=(40, 40)),  # wide windows: some tiles are seen in full, some in part, some not
+    dataclasses.replace(_PACKED, lengths=(150, 150), causal=True, window=50),
+    SdpaCase(1, (2, 2), (32, 33), (16, 16), causal=True),  # the last tile of keys holds a single one
     *(
         dataclasses.replace(_MANY_TILES, **change)
         for change in ({}, {"causal": True}, {"mask": "bool"}, {"sinks": True})

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
+import types
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-import cases
 import fusedops
 from fusedops import backends
+from fusedops.backends import numpy as numpy_backend
+
+from . import cases
 
 # On these there are no kernels yet.
-RUN_COMPOSITES = {"torch-cuda", "torch-mps", "mlx-gpu"}
+RUN_COMPOSITES = {"torch-cuda", "mlx-cuda"}
 
 
 class Framework(ABC):
@@ -30,7 +36,7 @@ class Framework(ABC):
     def __init__(self, name: str, operators: Any = fusedops) -> None:
         self.name = name
         self.operators = operators
-        if operators is not fusedops or name in RUN_COMPOSITES:
+        if isinstance(operators, Composites) or name in RUN_COMPOSITES:
             self.tiny_terms = 4
 
     def __repr__(self) -> str:
@@ -100,11 +106,7 @@ class NumpyFramework(Framework):
 
 
 def _numpy_dtype(dtype: str) -> Any:
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return ml_dtypes.bfloat16
-    return np.dtype(dtype)
+    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
 class TorchFramework(Framework):
@@ -201,9 +203,8 @@ def _torch_composites() -> Composites:
         return operators.geglu.OPERATOR.checked_composite(gate, up, FORMS.index(approximate))[0]
 
     def sdpa(*arguments: Any) -> Any:
-        *arguments, return_lse = arguments
-        outputs = operators.sdpa.OPERATOR.checked_composite(*arguments)
-        return outputs if return_lse else outputs[0]
+        outputs = operators.sdpa.OPERATOR.checked_composite(*arguments[:-1])
+        return outputs if arguments[-1] else outputs[0]
 
     return Composites(SimpleNamespace(**{**vars(backend), **locals()}))
 
@@ -214,6 +215,59 @@ def _mlx_composites() -> Composites:
 
     functions = {name: getattr(_mlx, f"{name}_composite") for name in ("rms_norm", "gelu", "geglu", "sdpa")}
     return Composites(SimpleNamespace(**{**vars(backend), **functions}))
+
+
+class MetalKernels:
+    """The public operators on numpy arrays by their Metal plans, which `run` carries out."""
+
+    ARRAYS = types.MappingProxyType(
+        {
+            "rms_norm": ("x", "weight", "residual"),
+            "gelu": ("x", "bias"),
+            "geglu": ("gate", "up"),
+            "sdpa": ("q", "k", "v", "mask", "sinks"),
+        }
+    )
+
+    def __init__(self, run: Callable[[Any, list[Any]], list[NDArray[Any]]]) -> None:
+        self.run = run
+
+    def __getattr__(self, name: str) -> Any:
+        operator = getattr(fusedops, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            arguments = inspect.signature(operator).bind(*args, **kwargs).arguments
+            arrays = {array: arguments.get(array) for array in self.ARRAYS[name]}
+            layouts = {array: None if value is None else numpy_backend.layout(value) for array, value in arrays.items()}
+            outputs = self.run(operator(**{**arguments, **layouts}), list(arrays.values()))
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+        return call
+
+
+def _in_every_order(plan: Any, inputs: list[Any]) -> list[NDArray[Any]]:
+    """Run a plan in the simulator in every order, all checks on; the order must make no difference, not in a bit."""
+    from fusedops.sim import ORDERS
+    from fusedops.sim.plans import run_plan
+
+    first, *others = (run_plan(plan, inputs, order=order) for order in ORDERS)
+    for outputs in others:
+        for expected, output in zip(first, outputs, strict=True):
+            assert expected.tobytes() == output.tobytes(), "the result depends on the order of threads"
+    return first
+
+
+@functools.cache
+def _cuda_library(text: str) -> Any:
+    from fusedops.sim import cuda
+
+    return cuda.build(text)
+
+
+def _on_cuda(plan: Any, inputs: list[Any]) -> list[NDArray[Any]]:
+    from fusedops.sim.plans import run_plan
+
+    return run_plan(plan, inputs, library=_cuda_library)
 
 
 def _has(module: str) -> bool:
@@ -228,6 +282,17 @@ def available() -> list[Framework]:
         frameworks += _torch_frameworks()
     if _has("mlx"):
         frameworks += _mlx_frameworks()
+    return frameworks
+
+
+@functools.cache
+def everywhere() -> list[Framework]:
+    """Return every backend, and the Metal kernels wherever else they can be run."""
+    from fusedops.sim.cuda.driver import has_device
+
+    frameworks = [*available(), NumpyFramework("metal-simulator", MetalKernels(_in_every_order))]
+    if has_device():
+        frameworks.append(NumpyFramework("metal-on-cuda", MetalKernels(_on_cuda)))
     return frameworks
 
 
@@ -253,5 +318,5 @@ def _mlx_frameworks() -> list[Framework]:
         MlxFramework("mlx-composite", mx.cpu, _mlx_composites()),
     ]
     if mx.is_available(mx.gpu):
-        frameworks.append(MlxFramework("mlx-gpu", mx.gpu))
+        frameworks.append(MlxFramework("mlx-metal" if mx.metal.is_available() else "mlx-cuda", mx.gpu))
     return frameworks

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import reference
-from cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase
-from frameworks import Framework
-from reference import Precision
+from . import reference
+from .cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase
+from .frameworks import Framework
+from .reference import Precision
 
 Floats = NDArray[Any]
 
