@@ -1,9 +1,9 @@
 // GELU in float32, in three forms, for results that are rounded to T. Hendrycks & Gimpel 2016,
 // https://arxiv.org/abs/1606.08415
 //
-// No branches: the elements of a thread are computed side by side. Minus infinity gives zero, NaN stays NaN; min and max
-// would lose it, comparisons do not. precise:: stands where float32 results hang on the error bound, fast:: where the
-// looser one is enough.
+// No branches: the elements of a thread are computed side by side. Minus infinity gives zero, NaN stays NaN; min and
+// max would lose it, comparisons do not. precise:: stands where float32 results hang on the error bound, fast:: where
+// the looser one is enough.
 #pragma once
 
 #include <metal_stdlib>

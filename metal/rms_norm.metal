@@ -4,10 +4,10 @@
 // Geometry: threads_per_threadgroup is (threads of a row, rows). A row's threads are a power of two within one
 // SIMD-group, or a multiple of 32. Threadgroups are numbered along x first, then y. With 16-bit elements, for example:
 //
-//   columns   64     4 threads a row, 64 rows a threadgroup; a SIMD-group sums four rows at once, no barrier is needed
-//   columns 1024   128 threads a row, 2 rows a threadgroup; one barrier
-//   columns 4096   512 threads a row
-//   beyond 8192   1024 threads loop over the tiles of a row
+//   columns    64     4 threads a row, 64 rows a threadgroup; a SIMD-group sums eight rows, no barrier is needed
+//   columns  1024    64 threads a row, 4 rows a threadgroup; one barrier
+//   columns  4096   256 threads a row
+//   beyond  16384   1024 threads loop over the tiles of a row
 //
 // Memory traffic per element: x (and the residual) read once, y (and the sum) written once, the weight from cache:
 // 2 sizeof(T), with a residual 4 sizeof(T). Of a row of several tiles all but the last are read again, from cache if it
@@ -29,12 +29,13 @@ inline float sum_of_lanes(float value, uint lanes) {
 // The sum over the threads of a row, in each of them. `partial` has an element for every SIMD-group.
 inline float sum_of_row(float value, uint threads, uint row_in_threadgroup, uint lane, uint simdgroup,
                         threadgroup float* partial) {
-  value = sum_of_lanes(value, min(threads, 32u));
-  if (threads <= 32) return value;
+  if (threads < 32) return sum_of_lanes(value, threads);
+  value = simd_sum(value);
+  if (threads == 32) return value;
   if (lane == 0) partial[simdgroup] = value;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   const uint simdgroups = threads / 32;
-  return sum_of_lanes(lane < simdgroups ? partial[row_in_threadgroup * simdgroups + lane] : 0.0f, 32);
+  return simd_sum(lane < simdgroups ? partial[row_in_threadgroup * simdgroups + lane] : 0.0f);
 }
 
 // A thread's part of what is normalised: of x, or of x + residual, which is written.
@@ -108,15 +109,15 @@ template <typename T, int width>
   float squares = 0;
   for (long start = 0; start <= last_tile; start += tile_size) {
     part.columns = columns_in_tile<T>(columns - start, threads.x);
-    bits = load_normalized<width>(x + start * x_stride, residual + start * residual_stride, sum + start, part,
-                                  parameters);
+    bits =
+        load_normalized<width>(x + start * x_stride, residual + start * residual_stride, sum + start, part, parameters);
     if (start < last_tile) squares += sum_of_squares(bits);
   }
   // Asked for while x is still on its way.
   float scales[elements_per_thread<T>()];
   load_scales<width, T>(weight, last_tile, part, parameters, scales);
   squares = sum_of_row(squares + sum_of_squares(bits), threads.x, thread_position.y, lane, simdgroup, partial);
-  const float factor = precise::rsqrt(squares / float(max(parameters.columns, 1l)) + parameters.eps);
+  const float factor = precise::rsqrt(fma(squares, parameters.reciprocal_columns, parameters.eps));
   if (parameters.with_reciprocal_rms && is_row && thread_position.x == 0) reciprocal_rms[row] = factor;
 
   // Backwards: the last tile is still in registers, and those right before it are the likeliest to be in cache.

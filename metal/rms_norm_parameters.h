@@ -13,6 +13,7 @@ struct RmsNormParameters {
   int32_t weight_type;  // OperandType
   int32_t has_residual;
   int32_t with_reciprocal_rms;
+  float reciprocal_columns;  // 1 / columns; finite where there are none
   float eps;
   float weight_offset;
 };

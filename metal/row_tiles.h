@@ -1,10 +1,9 @@
 // How threads share the columns of a row.
 //
 // A row is cut into tiles. The threads of a row handle a tile together, VECTORS_PER_THREAD times 16 bytes each and per
-// array. All of an array's loads are issued before the first one is waited for: elements stay as they lie in memory
-// (TileBits) until they are computed with. `width` elements go in one access: as many as 16 bytes hold where rows lie in
-// unit stride and at multiples of 16 bytes, else one, of any stride. Columns are dealt out so that neighbouring threads
-// touch neighbouring addresses. The columns of four threads, by thread, in float32:
+// array. `width` elements go in one access: as many as 16 bytes hold where rows lie in unit stride and at multiples of
+// 16 bytes, else one, of any stride. Columns are dealt out so that neighbouring threads touch neighbouring addresses.
+// The columns of four threads, by thread, in float32:
 //
 //   width 4   0000 1111 2222 3333 | 0000 1111 2222 3333
 //   width 1   0123 | 0123 | 0123 | 0123 | 0123 | 0123 | 0123 | 0123
@@ -72,7 +71,8 @@ inline long known_stride(long stride) {
   return width == 1 ? stride : 1;
 }
 
-// A thread's elements of a tile, as they lie in memory.
+// A thread's elements of a tile, as they lie in memory. They stay so until they are computed with: no load waits for an
+// earlier one, and 16-bit elements take half the registers.
 template <typename T>
 struct TileBits {
   uint4 vectors[VECTORS_PER_THREAD];

@@ -69,7 +69,9 @@ Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_l
   return sdpa_plan(problem, q, k, v, mask, sinks, with_logsumexp);
 }
 
-std::tuple<std::string, Shape> described(const ArrayInfo& array) { return {std::string(name_of(array.dtype)), array.shape}; }
+std::tuple<std::string, Shape> described(const ArrayInfo& array) {
+  return {std::string(name_of(array.dtype)), array.shape};
+}
 
 std::vector<std::tuple<std::string, Shape>> described(const std::vector<ArrayInfo>& arrays) {
   std::vector<std::tuple<std::string, Shape>> all;

@@ -27,8 +27,8 @@ struct RmsNormProblem {
 RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& weight,
                                 const std::optional<ArrayInfo>& residual, double eps, double weight_offset);
 
-// How Metal computes it. The arrays are those that the problem was made of; only their layout counts. The outputs are y,
-// the sum where there is a residual, and the reciprocal of the root mean square where asked for.
+// How Metal computes it. The arrays are those that the problem was made of; only their layout counts. The outputs are
+// y, the sum where there is a residual, and the reciprocal of the root mean square where asked for.
 Plan rms_norm_plan(const RmsNormProblem& problem, const ArrayView& x, const std::optional<ArrayView>& weight,
                    const std::optional<ArrayView>& residual, bool with_reciprocal_rms);
 

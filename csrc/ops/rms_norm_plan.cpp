@@ -1,6 +1,8 @@
 // One launch. A row is the work of as many threads as hold it in registers, so that it is read once. Of a row that is
 // longer than what 1024 threads hold, all but the last tile is read twice; more threadgroups for a row would need a
 // second launch and read everything twice.
+#include <algorithm>
+
 #include "core/rows.h"
 #include "metal/rms_norm_parameters.h"
 #include "ops/operand_type.h"
@@ -43,6 +45,7 @@ Plan rms_norm_plan(const RmsNormProblem& problem, const ArrayView& x, const std:
           .weight_type = operand_type(weight),
           .has_residual = problem.has_residual,
           .with_reciprocal_rms = with_reciprocal_rms,
+          .reciprocal_columns = 1.0f / static_cast<float>(std::max<int64_t>(problem.columns, 1)),
           .eps = problem.eps,
           .weight_offset = problem.weight_offset,
       }),

@@ -21,9 +21,9 @@ int64_t elements_per_thread(DType dtype) { return VECTORS_PER_THREAD * VECTOR_BY
 
 int64_t divide_up(int64_t dividend, int64_t divisor) { return (dividend + divisor - 1) / divisor; }
 
-// Threads that share a row: as many as hold it in registers. Within a SIMD-group it is a power of two, since the lanes of
-// a row exchange values by butterflies. Longer rows are cut into equal tiles, so that the last one does not leave threads
-// idle.
+// Threads that share a row: as many as hold it in registers. Within a SIMD-group it is a power of two, since the lanes
+// of a row exchange values by butterflies. Longer rows are cut into equal tiles, so that the last one does not leave
+// threads idle.
 int64_t threads_per_row(int64_t columns, int64_t elements, int64_t limit) {
   const int64_t tiles = std::max<int64_t>(divide_up(columns, limit * elements), 1);
   const int64_t threads = std::max<int64_t>(divide_up(divide_up(columns, tiles), elements), 1);

@@ -62,7 +62,8 @@ SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo
                          const std::optional<ArrayInfo>& mask, const std::optional<ArrayInfo>& sinks,
                          const SdpaOptions& options);
 
-// How Metal computes it; of the arrays only their layout counts. The outputs are out, and the logsumexp where asked for.
+// How Metal computes it; of the arrays only their layout counts. The outputs are out, and the logsumexp where asked
+// for.
 Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
                const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks, bool with_logsumexp);
 

@@ -13,13 +13,11 @@ _FLAGS = ["-x", "cu", "-std=c++20", "-O3", "-w", "--expt-relaxed-constexpr", "-l
 _RELOCATABLE = "-rdc=true"  # keeps function constants visible to the host
 
 
-def compile_cubin(text: str, architecture: str, registers: int | None) -> Path:
+def compile_cubin(text: str, architecture: str) -> Path:
     """Compile text that was translated for CUDA. SimulatorError: no nvcc, or its errors."""
     nvcc, ptxas = _tool("nvcc"), _tool("ptxas")
     to_ptx = [nvcc, *_FLAGS, _RELOCATABLE, f"-arch={architecture}", "-ptx"]
     to_cubin = [ptxas, "-O3", "-lineinfo", f"-arch={architecture}"]
-    if registers:
-        to_cubin.append(f"-maxrregcount={registers}")
 
     def make(cubin: Path) -> None:
         source, ptx = cubin.with_suffix(".cu"), cubin.with_suffix(".ptx")

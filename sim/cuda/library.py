@@ -229,14 +229,10 @@ def build(
     defines: Sequence[str] = (),
     only: str | None = None,
     check: bool = False,
-    registers: int | None = None,
 ) -> CudaLibrary:
-    """Compile a .metal file (a Path) or Metal text (a str) for the first GPU; see sim.run.build, `check` does nothing.
-
-    `registers` limits those of a thread: a threadgroup of 1024 threads needs at most 64.
-    """
+    """Compile a .metal file (a Path) or Metal text (a str) for the first GPU; see sim.build. `check` has no effect."""
     translation = translate(source, "cuda", include=include, defines=defines, only=only)
-    cubin = compile_cubin(translation.text, driver().architecture(), registers)
+    cubin = compile_cubin(translation.text, driver().architecture())
     return CudaLibrary(cubin, translation.kernels, translation.constants)
 
 

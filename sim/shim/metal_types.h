@@ -27,6 +27,9 @@ typedef _Float16 half;  // rounds after every operation, as Metal's half does
 #include "metal/vectors.h"
 #include "metal/vector_operators.h"
 #include "metal/packed.h"
+#ifdef MSL_CUDA
+#include "cuda/fast_math.h"
+#endif
 #include "metal/math.h"
 #include "metal/integers.h"
 #include "metal/relational.h"

@@ -28,9 +28,9 @@ import mlx.core as mx
 import nanobind
 import numpy as np
 
-from fusedops.sim import AtOffset
+from fusedops.sim import AtOffset, Library
 from fusedops.sim.compiler import host_compiler
-from fusedops.sim.plans import Runner, checked_library
+from fusedops.sim.plans import checked_library
 from fusedops.sim.run.cache import cached
 from fusedops.sim.run.compile import run_compiler
 
@@ -99,7 +99,7 @@ def load(path: Path) -> ModuleType:
 # What mlx_metal.cpp calls.
 
 _lock = threading.Lock()
-_kernels: dict[str, Runner] = {}
+_kernels: dict[str, Library] = {}
 launched: list[str] = []  # the kernels' names, in order
 
 

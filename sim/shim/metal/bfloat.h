@@ -24,6 +24,13 @@ struct bfloat {
   MSL_FN static constexpr float widen(ushort bits) { return as_type<float>(uint(bits) << 16); }
 
   MSL_FN static constexpr ushort round(float x) {  // to nearest, ties to even
+#ifdef MSL_CUDA
+    if (!__builtin_is_constant_evaluated()) {
+      ushort result = 0;
+      asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result) : "f"(x));
+      return result;
+    }
+#endif
     const uint u = as_type<uint>(x);
     const bool nan = (u & 0x7fffffff) > 0x7f800000;
     return nan ? ushort(u >> 16 | 0x40) : ushort((u + 0x7fff + (u >> 16 & 1)) >> 16);

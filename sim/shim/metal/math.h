@@ -3,10 +3,13 @@
 // Scalars get one overload per type, as in Apple's headers, so that a call with mixed types is ambiguous here too.
 // bfloat arguments become float. In vector calls the later arguments may be scalars. MSL_LIBM(f) names C's float
 // function f: a compiler builtin where the target does not say otherwise, so that no header and none of its names comes
-// in.
+// in. MSL_FAST(f) names fast::f for those functions that a GPU has instructions for.
 #pragma once
 #ifndef MSL_LIBM
 #define MSL_LIBM(name) __builtin_##name##f
+#endif
+#ifndef MSL_FAST
+#define MSL_FAST(name) metal::name
 #endif
 
 namespace metal {
@@ -88,7 +91,11 @@ MSL_UNARY_LIBM(tan)
 MSL_UNARY_LIBM(tanh)
 MSL_UNARY_LIBM(trunc)
 MSL_UNARY(abs, MSL_LIBM(fabs)(x))
+#ifdef MSL_CUDA
+MSL_UNARY_LIBM(rsqrt)
+#else
 MSL_UNARY(rsqrt, 1.0f / MSL_LIBM(sqrt)(x))
+#endif
 MSL_UNARY(fract, x - MSL_LIBM(floor)(x))
 MSL_UNARY(cospi, MSL_LIBM(cos)(x* detail::pi))
 MSL_UNARY(sinpi, MSL_LIBM(sin)(x* detail::pi))
@@ -133,10 +140,6 @@ MSL_FLOAT_3(fmedian3, fmax(fmin(x, y), fmin(fmax(x, y), z)))
 MSL_FLOAT_3(max3, fmax3(x, y, z))
 MSL_FLOAT_3(min3, fmin3(x, y, z))
 MSL_FLOAT_3(median3, fmedian3(x, y, z))
-#undef MSL_FLOAT_1
-#undef MSL_FLOAT_2
-#undef MSL_FLOAT_3
-
 MSL_FN inline float ldexp(float x, int k) { return MSL_LIBM(ldexp)(x, k); }
 MSL_FN inline half ldexp(half x, int k) { return half(ldexp(float(x), k)); }
 MSL_FN inline float frexp(float x, int& k) { return MSL_LIBM(frexp)(x, &k); }
@@ -149,16 +152,27 @@ MSL_FN inline float sincos(float x, float& cosine) {
   return sin(x);
 }
 
-// fast:: and precise:: choose an accuracy, which is the host's in both.
+// precise:: is the target's usual accuracy, and so is fast:: but for the functions in MSL_FAST.
+namespace fast {
+MSL_FLOAT_1(detail::same, exp, MSL_FAST(exp)(x))
+MSL_FLOAT_1(detail::same, exp2, MSL_FAST(exp2)(x))
+MSL_FLOAT_1(detail::same, log, MSL_FAST(log)(x))
+MSL_FLOAT_1(detail::same, log2, MSL_FAST(log2)(x))
+MSL_FLOAT_1(detail::same, rsqrt, MSL_FAST(rsqrt)(x))
+MSL_FLOAT_2(divide, MSL_FAST(divide)(x, y))
+}  // namespace fast
+namespace precise {
+using metal::divide, metal::exp, metal::exp2, metal::log, metal::log2, metal::rsqrt;
+}
 #define MSL_ACCURACY(name)                                                                                         \
   namespace name {                                                                                                 \
   using metal::abs, metal::acos, metal::acosh, metal::asin, metal::asinh, metal::atan, metal::atan2, metal::atanh; \
-  using metal::ceil, metal::clamp, metal::copysign, metal::cos, metal::cosh, metal::cospi, metal::divide;          \
-  using metal::exp, metal::exp10, metal::exp2, metal::fabs, metal::fdim, metal::floor, metal::fma, metal::fmax;    \
+  using metal::ceil, metal::clamp, metal::copysign, metal::cos, metal::cosh, metal::cospi;                         \
+  using metal::exp10, metal::fabs, metal::fdim, metal::floor, metal::fma, metal::fmax;                             \
   using metal::fmax3, metal::fmedian3, metal::fmin, metal::fmin3, metal::fmod, metal::fract, metal::frexp;         \
-  using metal::isfinite, metal::isinf, metal::isnan, metal::isnormal, metal::ldexp, metal::log, metal::log10;      \
-  using metal::log2, metal::max, metal::max3, metal::median3, metal::min, metal::min3, metal::mix, metal::modf;    \
-  using metal::nextafter, metal::pow, metal::powr, metal::rint, metal::round, metal::rsqrt, metal::saturate;       \
+  using metal::isfinite, metal::isinf, metal::isnan, metal::isnormal, metal::ldexp, metal::log10;                  \
+  using metal::max, metal::max3, metal::median3, metal::min, metal::min3, metal::mix, metal::modf;                 \
+  using metal::nextafter, metal::pow, metal::powr, metal::rint, metal::round, metal::saturate;                     \
   using metal::sign, metal::signbit, metal::sin, metal::sincos, metal::sinh, metal::sinpi, metal::smoothstep;      \
   using metal::sqrt, metal::step, metal::tan, metal::tanh, metal::tanpi, metal::trunc;                             \
   }
