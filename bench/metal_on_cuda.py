@@ -147,7 +147,7 @@ def torch_seconds(run: Callable[[], Any]) -> float:
 
 
 def copy_seconds(num_bytes: int) -> float:
-    """Return the time of the faster of two copies that read and write `num_bytes` together: the driver's, and a kernel's."""
+    """Return the time of a copy that reads and writes `num_bytes` together: the driver's, or a kernel's if faster."""
     source = torch.empty(num_bytes // 4, dtype=torch.int16, device="cuda")
     target = torch.empty_like(source)
     by_driver = torch_seconds(lambda: target.copy_(source))

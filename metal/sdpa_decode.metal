@@ -19,9 +19,9 @@
 //   +--------------------------------+          +-----+              +--------------------------------+
 //     sums over 16 lanes by shuffles         one exp a lane             weights through threadgroup memory
 //
-// Memory: what a block of rows sees of k and v, once; q once for each 16 keys, from the cache. Where the keys are
-// split, a partial result of value_dim + 4 floats for each row and split is written and read once. Keys outside of
-// every row's band are not read.
+// Memory: what a block of rows sees of k and v, once; q once, with head_dim beyond 128 once for each 16 keys, from the
+// cache. Where the keys are split, a partial result of value_dim + 4 floats for each row and split is written and read
+// once. Keys outside of every row's band are not read.
 //
 // Registers (32 bits) that live long: for each row 8 products, 4 * value_chunks sums and the softmax; 16 for the loads
 // in flight. Threadgroup memory: for 4 rows 2.2 KiB + 2 KiB * value_chunks.
@@ -114,36 +114,43 @@ inline void load_queries(thread float4* queries, threadgroup const QueryRow* blo
 template <typename T, int rows, bool vectors>
 inline void add_products(thread float* products, thread const float4* queries, device const T* k, int start,
                          int first_key, int last_key, constant SdpaParameters& parameters, ushort lane) {
+  vec<T, CHUNK> keys[BATCH_KEYS * HEAD_CHUNKS];
 #pragma unroll
-  for (int chunk = 0; chunk < HEAD_CHUNKS; ++chunk) {
-    const int element = chunk_element(start, chunk, lane);
-    if (element >= parameters.head_dim) break;
-    vec<T, CHUNK> keys[BATCH_KEYS];
+  for (int i = 0; i < BATCH_KEYS * HEAD_CHUNKS; ++i) {
+    const int element = chunk_element(start, i % HEAD_CHUNKS, lane);
+    keys[i] = vec<T, CHUNK>(T(0));
+    if (element < parameters.head_dim)
+      keys[i] = load_chunk<T, vectors>(k + min(first_key + i / HEAD_CHUNKS, last_key) * parameters.k_strides[2],
+                                       element, parameters.head_dim, parameters.k_strides[3]);
+  }
 #pragma unroll
-    for (int i = 0; i < BATCH_KEYS; ++i)
-      keys[i] = load_chunk<T, vectors>(k + min(first_key + i, last_key) * parameters.k_strides[2], element,
-                                       parameters.head_dim, parameters.k_strides[3]);
+  for (int i = 0; i < rows * BATCH_KEYS; ++i)
 #pragma unroll
-    for (int i = 0; i < rows * BATCH_KEYS; ++i)
-      products[i] = dot_add(queries[i / BATCH_KEYS * HEAD_CHUNKS + chunk], float4(keys[i % BATCH_KEYS]), products[i]);
+    for (int chunk = 0; chunk < HEAD_CHUNKS; ++chunk)
+      products[i] = dot_add(queries[i / BATCH_KEYS * HEAD_CHUNKS + chunk],
+                            float4(keys[i % BATCH_KEYS * HEAD_CHUNKS + chunk]), products[i]);
+}
+
+// Lanes `step` apart add up their values: the upper one keeps the upper half of 2 * step, the lower one the lower half.
+template <int step>
+inline void exchange_halves(thread float* values, ushort lane) {
+  const bool upper = lane & step;
+#pragma unroll
+  for (int i = 0; i < step; ++i) {
+    const float low = values[i],
+                high = values[i + step];  // a choice of elements would be one of addresses: memory again
+    values[i] = (upper ? high : low) + simd_shuffle_xor(upper ? low : high, ushort(step));
   }
 }
 
-// Lane i gets the sum of values[i % BATCH_KEYS] over its KEY_LANES lanes, by fewer shuffles than separate sums take.
+// Lane i gets the sum of values[i % BATCH_KEYS] over its KEY_LANES lanes, by fewer shuffles than separate sums take. No
+// loop over the steps: compilers do not unroll it, and keep `values` in memory then.
 inline float transposed_sum(thread float* values, ushort lane) {
-#pragma unroll
-  for (ushort step = BATCH_KEYS / 2; step > 0; step /= 2) {
-    const bool upper = lane & step;
-#pragma unroll
-    for (ushort i = 0; i < step; ++i) {
-      const float kept = upper ? values[i + step] : values[i];
-      const float sent = upper ? values[i] : values[i + step];
-      values[i] = kept + simd_shuffle_xor(sent, step);
-    }
-  }
-#pragma unroll
-  for (ushort step = BATCH_KEYS; step < KEY_LANES; step *= 2) values[0] += simd_shuffle_xor(values[0], step);
-  return values[0];
+  static_assert(BATCH_KEYS == 8 && KEY_LANES == 16, "the steps are written out");
+  exchange_halves<4>(values, lane);
+  exchange_halves<2>(values, lane);
+  exchange_halves<1>(values, lane);
+  return values[0] + simd_shuffle_xor(values[0], 8);
 }
 
 // The products of the block's rows with the tile's keys, a key a lane. The queries are there unless head_dim is longer
