@@ -17,7 +17,7 @@ INSTALL_TORCH ?= $(BIN)/pip install -q torch==$(TORCH_VERSION)
 SOURCES := $(shell find csrc metal python sim CMakeLists.txt pyproject.toml -type f -not -name '*.pyc')
 FORMATTED := $(shell find csrc metal sim -name '*.h' -o -name '*.cpp' -o -name '*.metal')
 
-.PHONY: test fuzz bench lint format mac-wheel clean
+.PHONY: test fuzz bench lint format mac-wheel mac-wheel-inputs clean
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -41,8 +41,12 @@ format: $(VENV)/.installed
 
 # The wheel for Macs, cross-built on Linux x86-64 and checked: docs/mac-wheel.md. All that it fetches stays in build/.
 MAC_WHEEL := build/mac-wheel
+BUILD_MAC_WHEEL = $(MAC_WHEEL)/venv/bin/python cmake/macos/build_wheel.py $(MAC_WHEEL) --torch $(TORCH_VERSION)
 mac-wheel: $(MAC_WHEEL)/venv/.installed
-	$(MAC_WHEEL)/venv/bin/python cmake/macos/build_wheel.py $(MAC_WHEEL) --torch $(TORCH_VERSION)
+	$(BUILD_MAC_WHEEL)
+
+mac-wheel-inputs: $(MAC_WHEEL)/venv/.installed
+	$(BUILD_MAC_WHEEL) --only-fetch
 
 $(MAC_WHEEL)/venv/.installed: cmake/macos/requirements.txt
 	$(PYTHON) -m venv $(MAC_WHEEL)/venv

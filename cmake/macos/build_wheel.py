@@ -29,18 +29,12 @@ def nanobind_list() -> Path:
     return Path(found.stdout.strip()) / "darwin-ld-cpython.sym"
 
 
-def run(report: Report, work: Path, torch: str) -> bool:
-    """Does everything.
-
-    Args:
-        report: Where to print.
-        work: The folder for all that is fetched and built.
-        torch: The version of PyTorch to check against.
+def fetch(report: Report, work: Path, pyproject: inputs.Pyproject, torch: str) -> tuple[list[str], Path]:
+    """Fetches what is not there yet.
 
     Returns:
-        Whether the wheel passes.
+        The linker's command, and the folder of the macOS packages.
     """
-    pyproject = inputs.Pyproject(PROJECT / "pyproject.toml")
     versions = {"mlx": pyproject.mlx(), "mlx-metal": pyproject.mlx(), "torch": torch}
     requirements = [f"{r.name}{r.specifier}" for r in pyproject.build_requirements() if r.name not in versions]
     inputs.pip("install", "-qq", *requirements)
@@ -52,7 +46,15 @@ def run(report: Report, work: Path, torch: str) -> bool:
     site = work / "site-packages"
     inputs.macos_packages(site, versions)
     report.step(f"macOS packages: {', '.join(f'{name} {version}' for name, version in versions.items())}")
+    return linker, site
 
+
+def build_and_check(report: Report, work: Path, pyproject: inputs.Pyproject, linker: list[str], site: Path) -> bool:
+    """Builds the wheel and checks it, with what was fetched.
+
+    Returns:
+        Whether the wheel passes.
+    """
     published = {path.name: MachO(path.read_bytes()) for path in [*site.glob("*/*.so"), *site.glob("*/lib/*.dylib")]}
     system = system_stubs.system_symbols(published.values())
     system_stubs.write_stubs(work / "sysroot", system)
@@ -91,12 +93,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="the folder for all that is fetched and built")
     parser.add_argument("--torch", required=True, metavar="VERSION", help="the version of PyTorch to check against")
+    parser.add_argument("--only-fetch", action="store_true", help="fetch what is needed, and build nothing")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     with (work / "report.txt").open("w") as file:
         report = Report(file)
         try:
-            passed = run(report, work, arguments.torch)
+            pyproject = inputs.Pyproject(PROJECT / "pyproject.toml")
+            linker, site = fetch(report, work, pyproject, arguments.torch)
+            passed = arguments.only_fetch or build_and_check(report, work, pyproject, linker, site)
         except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
             report.line(f"{error}")
             passed = False
