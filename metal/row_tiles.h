@@ -44,7 +44,7 @@ inline uint tile_columns(uint threads) {
 // Columns of a tile that starts where `remaining` columns of the row are left; none where the row has ended.
 template <typename T>
 inline uint columns_in_tile(long remaining, uint threads) {
-  return uint(clamp(remaining, 0l, long(tile_columns<T>(threads))));
+  return uint(min(max(remaining, 0l), long(tile_columns<T>(threads))));
 }
 
 // Of numbers that are not negative. Division of 64-bit numbers is slow on GPUs, and seldom needed.

@@ -18,7 +18,7 @@ inline KeyRange visible_keys(constant SdpaParameters& parameters, int query) {
   const long first = query + parameters.first_key_shift;
   const long end = query + parameters.last_key_shift + 1;
   const long length = parameters.key_length;
-  return {int(clamp(first, 0l, length)), int(clamp(end, 0l, length))};
+  return {int(min(max(first, 0l), length)), int(min(max(end, 0l), length))};
 }
 
 // An element of an operand whose type is known at run time, as a float.
