@@ -273,6 +273,8 @@ inline void write_partial(device float4* partial, constant SdpaParameters& param
   if (first_column < parameters.value_dim) partial[1 + first_column / CHUNK] = sum;
 }
 
+// A threadgroup has 128 threads. The bound of 512 keeps the compiler to registers of which four threadgroups fit at
+// once.
 template <typename T, int rows, bool long_heads, int value_chunks, bool vectors>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
@@ -382,13 +384,11 @@ template <typename T, int rows, bool long_heads, int value_chunks, bool vectors>
 // Adds up the partial results of the splits. One threadgroup takes 128 columns of a row:
 //   threadgroups: x = row of out, y = block of columns;  threads: 16 SIMD-groups, which take the splits in turn
 template <typename T>
-[[kernel]] void sdpa_decode_combine(device const float4* partials [[buffer(0)]],
-                                    device const uchar* sinks [[buffer(1)]], device T* out [[buffer(2)]],
-                                    device float* logsumexp [[buffer(3)]],
-                                    constant SdpaParameters& parameters [[buffer(4)]],
-                                    uint3 position [[threadgroup_position_in_grid]],
-                                    ushort lane [[thread_index_in_simdgroup]],
-                                    ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
+[[kernel, max_total_threads_per_threadgroup(COMBINE_SIMDGROUPS * 32)]] void sdpa_decode_combine(
+    device const float4* partials [[buffer(0)]], device const uchar* sinks [[buffer(1)]], device T* out [[buffer(2)]],
+    device float* logsumexp [[buffer(3)]], constant SdpaParameters& parameters [[buffer(4)]],
+    uint3 position [[threadgroup_position_in_grid]], ushort lane [[thread_index_in_simdgroup]],
+    ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 simdgroup_sums[COMBINE_SIMDGROUPS * 32];
   const int index = position.x, column = (position.y * 32 + lane) * CHUNK;
   partials += partial_offset(parameters, index, 0);
