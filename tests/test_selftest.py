@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -32,11 +34,12 @@ def test_selftest_passes_here() -> None:
 
 def test_every_metal_kernel_is_among_the_checks() -> None:
     for check, all_cases in selftest.CHECKS.values():
-        everything = {
-            name for case in all_cases for dtype in cases.DTYPES for name in selftest._kernels(check, case, dtype)
-        }
-        selected = {name for pair in selftest._selection(check, all_cases) for name in selftest._kernels(check, *pair)}
-        assert selected == everything
+
+        def names(pairs: Iterable[tuple[Any, str]], check: Any = check) -> set[str]:
+            return {launch.name for pair in pairs for launch in selftest.launches(check, *pair)}
+
+        everything = names(itertools.product(all_cases, cases.DTYPES))
+        assert names(selftest._selection(check, all_cases)) == everything
 
 
 def test_a_wrong_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,8 +43,6 @@ std::string metal_type(DType dtype) {
       return "half";
     case DType::bfloat16:
       return "bfloat";
-    case DType::boolean:
-      return "bool";
     default:
       throw std::logic_error("kernels do not take " + std::string(name_of(dtype)));
   }

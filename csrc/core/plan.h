@@ -19,8 +19,6 @@ enum class BufferRole : uint8_t { input, output, scratch };
 struct Binding {
   BufferRole role;
   int index;  // within the operator's array arguments (absent ones count), Plan::outputs or Plan::scratch
-
-  bool operator==(const Binding&) const = default;
 };
 
 struct Launch {

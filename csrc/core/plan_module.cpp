@@ -39,11 +39,11 @@ std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
 }
 
 Plan plan_rms_norm(const Layout& x_layout, const OptionalLayout& weight_layout, const OptionalLayout& residual_layout,
-                   double eps, double weight_offset, bool with_reciprocal_rms) {
+                   double eps, double weight_offset) {
   const ArrayView x = view_of(x_layout);
   const auto weight = view_of(weight_layout), residual = view_of(residual_layout);
   const auto problem = rms_norm_problem(info_of(x), info_of(weight), info_of(residual), eps, weight_offset);
-  return rms_norm_plan(problem, x, weight, residual, with_reciprocal_rms);
+  return rms_norm_plan(problem, x, weight, residual, /*with_reciprocal_rms=*/false);
 }
 
 Plan plan_gelu(const Layout& x_layout, const OptionalLayout& bias_layout, const std::string& approximate) {
@@ -105,8 +105,7 @@ void define_plans(nb::module_& m) {
       .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
       .def_ro("launches", &Plan::launches);
 
-  m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a,
-        "with_reciprocal_rms"_a = false);
+  m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
   m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
   m.def("plan_sdpa", &plan_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),

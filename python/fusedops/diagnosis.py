@@ -60,11 +60,15 @@ def _fusedops(diagnosis: Diagnosis) -> None:
     diagnosis.facts["numpy"] = metadata.version("numpy")
 
 
+def _installed(diagnosis: Diagnosis, package: str) -> bool:
+    found = importlib.util.find_spec(package) is not None
+    diagnosis.facts[package] = metadata.version(package) if found else "not installed"
+    return found
+
+
 def _torch(diagnosis: Diagnosis) -> None:
-    if importlib.util.find_spec("torch") is None:
-        diagnosis.facts["torch"] = "not installed"
+    if not _installed(diagnosis, "torch"):
         return
-    diagnosis.facts["torch"] = metadata.version("torch")
     try:
         import torch
 
@@ -83,10 +87,8 @@ def _torch(diagnosis: Diagnosis) -> None:
 
 
 def _mlx(diagnosis: Diagnosis) -> None:
-    if importlib.util.find_spec("mlx") is None:
-        diagnosis.facts["mlx"] = "not installed"
+    if not _installed(diagnosis, "mlx"):
         return
-    diagnosis.facts["mlx"] = metadata.version("mlx")
     try:
         import mlx.core as mx
 

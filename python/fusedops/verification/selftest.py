@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import fusedops
+from fusedops import _core
 
 from . import cases, problems
 from .frameworks import Composites, Framework, MetalKernels, NumpyFramework, available
@@ -54,7 +55,7 @@ def _selection(check: Callable[[Framework, Any, str], None], all_cases: Sequence
     met: set[str] = set()
     for index, case in enumerate(all_cases):
         for dtype in cases.DTYPES:
-            kernels = _kernels(check, case, dtype)
+            kernels = {launch.name for launch in launches(check, case, dtype)}
             if cases.DTYPES[index % len(cases.DTYPES)] == dtype or not kernels <= met:
                 met |= kernels
                 yield case, dtype
@@ -64,8 +65,8 @@ class _Planned(Exception):
     """Carries a plan out of a check, which then computes nothing."""
 
 
-def _kernels(check: Callable[[Framework, Any, str], None], case: Any, dtype: str) -> set[str]:
-    """Return the names of the Metal kernels that a check would run."""
+def launches(check: Callable[[Framework, Any, str], None], case: Any, dtype: str) -> list[_core.Launch]:
+    """Return the launches of the Metal plan that a check would run, computing nothing."""
 
     def stop(plan: Any, inputs: list[Any]) -> list[Any]:
         raise _Planned(plan)
@@ -73,5 +74,5 @@ def _kernels(check: Callable[[Framework, Any, str], None], case: Any, dtype: str
     try:
         check(NumpyFramework("plans", MetalKernels(stop)), case, dtype)
     except _Planned as planned:
-        return {launch.name for launch in planned.args[0].launches}
+        return list(planned.args[0].launches)
     raise AssertionError("a check runs its operator")
