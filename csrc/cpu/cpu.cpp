@@ -10,16 +10,25 @@ namespace fusedops::cpu {
 
 namespace {
 
+struct Candidate {
+  const Kernels& kernels;
+  bool supported;
+};
+
 // The best that this CPU has, or what FUSEDOPS_INSTRUCTION_SET names if the CPU has it (for tests).
 const Kernels& choose() {
-#if defined(FUSEDOPS_HAS_avx512)
-  const char* wanted = std::getenv("FUSEDOPS_INSTRUCTION_SET");
-  const auto usable = [&](const Kernels& kernels, bool supported) {
-    return supported && (!wanted || std::strcmp(wanted, kernels.name) == 0);
-  };
-  if (usable(avx512::kernels, __builtin_cpu_supports("x86-64-v4"))) return avx512::kernels;
-  if (usable(avx2::kernels, __builtin_cpu_supports("x86-64-v3"))) return avx2::kernels;
+  const Candidate candidates[] = {
+#if defined(__x86_64__)
+      {avx512_bf16::kernels, __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")},
+      {avx512::kernels, !!__builtin_cpu_supports("x86-64-v4")},
+      {avx2::kernels, !!__builtin_cpu_supports("x86-64-v3")},
 #endif
+      {baseline::kernels, true},
+      {scalar::kernels, true},
+  };
+  const char* wanted = std::getenv("FUSEDOPS_INSTRUCTION_SET");
+  for (const Candidate& candidate : candidates)
+    if (candidate.supported && (!wanted || std::strcmp(wanted, candidate.kernels.name) == 0)) return candidate.kernels;
   return baseline::kernels;
 }
 

@@ -47,7 +47,7 @@ struct SdpaBuffers {
 };
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor);
 
-// "avx512", "avx2", "neon", "sse2" or "generic": the instruction set chosen for this CPU at run time.
+// "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for this CPU at run time.
 const char* instruction_set();
 
 }  // namespace fusedops::cpu

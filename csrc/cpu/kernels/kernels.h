@@ -26,9 +26,11 @@ struct Kernels {
   inline constexpr Kernels kernels{#isa, rms_norm, gelu, geglu, sdpa, multiply_add, copy}; \
   }
 
+FUSEDOPS_DECLARE_KERNELS(scalar)
 FUSEDOPS_DECLARE_KERNELS(baseline)
 FUSEDOPS_DECLARE_KERNELS(avx2)
 FUSEDOPS_DECLARE_KERNELS(avx512)
+FUSEDOPS_DECLARE_KERNELS(avx512_bf16)
 #undef FUSEDOPS_DECLARE_KERNELS
 
 const Kernels& kernels();  // those of this machine

@@ -16,7 +16,9 @@
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 
-#if defined(__AVX512F__)
+#if defined(FUSEDOPS_SCALAR)
+inline constexpr int kVectorBytes = 4;
+#elif defined(__AVX512F__)
 inline constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
 inline constexpr int kVectorBytes = 32;
@@ -95,7 +97,7 @@ FUSEDOPS_INLINE Vec widen_float16(HalfBitsVec bits) {
   return (Vec)_mm512_cvtph_ps((__m256i)bits);
 #elif defined(__AVX2__)
   return (Vec)_mm256_cvtph_ps((__m128i)bits);
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(FUSEDOPS_SCALAR)
   typedef __fp16 HalfVec __attribute__((vector_size(kVectorBytes / 2)));
   return __builtin_convertvector((HalfVec)bits, Vec);
 #else
@@ -113,7 +115,7 @@ FUSEDOPS_INLINE HalfBitsVec narrow_float16(Vec v) {
   return (HalfBitsVec)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(__AVX2__)
   return (HalfBitsVec)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(FUSEDOPS_SCALAR)
   typedef __fp16 HalfVec __attribute__((vector_size(kVectorBytes / 2)));
   return (HalfBitsVec) __builtin_convertvector(v, HalfVec);
 #else
