@@ -21,8 +21,12 @@ def test_shared_cases(name: str) -> None:
     used = [sys.executable, "-c", "from fusedops import _core; print(_core.instruction_set())"]
     chosen = subprocess.run(used, env=environment, capture_output=True, text=True, check=True).stdout.strip()
     assert chosen == name or (name == "baseline" and chosen in ("sse2", "neon", "generic"))
-    semantics = Path(__file__).parent / "test_semantics.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "numpy", "-p", "no:cacheprovider", str(semantics)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert " passed" in done.stdout
+    here = Path(__file__).parent
+    for arguments in (
+        [str(here / "test_semantics.py"), "-k", "numpy"],
+        [str(here / "on_torch/test_torch_backward.py")],
+    ):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+        done = subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert " passed" in done.stdout

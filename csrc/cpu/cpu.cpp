@@ -54,6 +54,18 @@ void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& e
   kernels().geglu(problem, halves, executor);
 }
 
+void rms_norm_backward(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor) {
+  kernels().rms_norm_backward(problem, buffers, executor);
+}
+
+void gelu_backward(const GeluProblem& problem, const GeluBackwardBuffers& buffers, Executor& executor) {
+  kernels().gelu_backward(problem, buffers, executor);
+}
+
+void geglu_backward(const GegluProblem& problem, const GegluBackwardBuffers& buffers, Executor& executor) {
+  kernels().geglu_backward(problem, buffers, executor);
+}
+
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
   kernels().sdpa(problem, buffers, executor);
 }

@@ -22,6 +22,17 @@ struct RmsNormBuffers {
 };
 void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor);
 
+struct RmsNormBackwardBuffers {
+  ArrayView x;  // the sum, where there was a residual
+  std::optional<ArrayView> weight;
+  ArrayView grad_y;
+  std::optional<ArrayView> grad_reciprocal_rms;  // of the rows' 1 / rms(x), where that is an output
+  std::optional<ArrayView> grad_sum;             // added to grad_x
+  void* grad_x;
+  void* grad_weight;  // in the weight's dtype; null without a weight
+};
+void rms_norm_backward(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor);
+
 struct GeluBuffers {
   ArrayView x;
   std::optional<ArrayView> bias;
@@ -29,12 +40,30 @@ struct GeluBuffers {
 };
 void gelu(const GeluProblem& problem, const GeluBuffers& buffers, Executor& executor);
 
+struct GeluBackwardBuffers {
+  ArrayView x;
+  std::optional<ArrayView> bias;
+  ArrayView grad_y;
+  void* grad_x;
+  void* grad_bias;  // in the bias's dtype; null without a bias
+};
+void gelu_backward(const GeluProblem& problem, const GeluBackwardBuffers& buffers, Executor& executor);
+
 struct GegluBuffers {
   ArrayView gate;
   std::optional<ArrayView> up;  // absent: gate is packed
   void* y;
 };
 void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& executor);
+
+struct GegluBackwardBuffers {
+  ArrayView gate;
+  std::optional<ArrayView> up;  // absent: gate is packed, and so is grad_gate
+  ArrayView grad_y;
+  void* grad_gate;
+  void* grad_up;  // null where gate is packed
+};
+void geglu_backward(const GegluProblem& problem, const GegluBackwardBuffers& buffers, Executor& executor);
 
 struct SdpaBuffers {
   ArrayView q;
@@ -47,7 +76,8 @@ struct SdpaBuffers {
 };
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor);
 
-// "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for this CPU at run time.
+// "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for this CPU at
+// run time.
 const char* instruction_set();
 
 }  // namespace fusedops::cpu

@@ -10,6 +10,9 @@
 
 namespace fusedops::mlx {
 
+// Whether operators' own gradients are evaluated here, too.
+inline constexpr bool has_backward_on_cpu = true;
+
 // The inputs hold values only when the stream's own thread comes to the task.
 template <class Operator>
 void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, mx::Stream stream) {

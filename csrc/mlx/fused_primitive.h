@@ -12,6 +12,10 @@
 //   Arrays composite(const Arrays& inputs, mx::Stream) the same function in MLX's own operators: where there is no
 //                                                      kernel, and for derivatives
 //   Arrays vmap(Arrays inputs, std::vector<int> axes, mx::Stream)   outputs with the mapped axis in front
+// and where a kernel computes its gradients on the CPU
+//   Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream)   for every
+//   input
+// An operator without `plan` only runs on the CPU.
 #pragma once
 
 #include <functional>
@@ -51,11 +55,15 @@ class FusedPrimitive final : public mx::Primitive {
   }
 
   void eval_gpu(const Arrays& inputs, Arrays& outputs) override {
-    evaluate_on_metal(operator_, inputs, outputs, stream());
+    if constexpr (has_plan)
+      evaluate_on_metal(operator_, inputs, outputs, stream());
+    else
+      throw std::runtime_error(std::string(name()) + " has no GPU kernel");
   }
 
-  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums, const Arrays&) override {
-    const Arrays gradients = mx::vjp(composite(), primals, cotangents).second;
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums,
+             const Arrays& outputs) override {
+    const Arrays gradients = backward(primals, cotangents, outputs);
     Arrays wanted;
     for (int argnum : argnums) wanted.push_back(gradients[argnum]);
     return wanted;
@@ -75,6 +83,14 @@ class FusedPrimitive final : public mx::Primitive {
   }
 
  private:
+  static constexpr bool has_plan = requires { &Operator::plan; };
+
+  Arrays backward(const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
+    if constexpr (has_backward_on_cpu && requires { &Operator::backward; })
+      if (stream().device == mx::Device::cpu) return operator_.backward(primals, cotangents, outputs, stream());
+    return mx::vjp(composite(), primals, cotangents).second;
+  }
+
   std::function<Arrays(const Arrays&)> composite() {
     return [this](const Arrays& inputs) { return operator_.composite(inputs, stream()); };
   }

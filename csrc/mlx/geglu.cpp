@@ -1,7 +1,7 @@
 #include "ops/geglu.h"
 
 #include "cpu/cpu.h"
-#include "mlx/fused_primitive.h"
+#include "mlx/backward.h"
 #include "mlx/gelu_composite.h"
 #include "mlx/vmap.h"
 
@@ -20,6 +20,7 @@ struct Geglu {
     return geglu_problem(info_of(inputs[0]), optional_info(inputs, !packed, 1), form);
   }
 
+  size_t input_count() const { return packed ? 1 : 2; }
   std::vector<bool> present() const { return {true, !packed}; }
 
   std::vector<ArrayInfo> outputs(const GegluProblem& problem) const { return {problem.output()}; }
@@ -45,7 +46,31 @@ struct Geglu {
     for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = mapped_in_full(inputs[i], axes[i], extent, s);
     return apply(*this, inputs, s);
   }
+
+  Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream s) const;
 };
+
+struct GegluBackward : BackwardOf<Geglu> {
+  static constexpr const char* name = "FusedGegluBackward";
+
+  std::vector<ArrayInfo> outputs(const GegluProblem& problem) const {
+    if (!problem.packed) return {problem.output(), problem.output()};
+    ArrayInfo both = problem.output();
+    both.shape.back() *= 2;
+    return {both};
+  }
+
+  void run_on_cpu(const GegluProblem& problem, const std::vector<ArrayView>& inputs,
+                  const std::vector<void*>& outputs) const {
+    const cpu::GegluBackwardBuffers buffers{inputs[0], optional_input(inputs, !problem.packed, 1), inputs.back(),
+                                            outputs[0], problem.packed ? nullptr : outputs[1]};
+    cpu::geglu_backward(problem, buffers, cpu::own_threads());
+  }
+};
+
+Arrays Geglu::backward(const Arrays& inputs, const Arrays& cotangents, const Arrays&, mx::Stream s) const {
+  return apply(GegluBackward{{*this}}, concatenated(inputs, cotangents), s);
+}
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 #include "ops/gelu.h"
 
 #include "cpu/cpu.h"
-#include "mlx/fused_primitive.h"
+#include "mlx/backward.h"
 #include "mlx/gelu_composite.h"
 #include "mlx/vmap.h"
 
@@ -20,6 +20,7 @@ struct Gelu {
     return gelu_problem(info_of(inputs[0]), optional_info(inputs, has_bias, 1), form);
   }
 
+  size_t input_count() const { return has_bias ? 2 : 1; }
   std::vector<bool> present() const { return {true, has_bias}; }
 
   std::vector<ArrayInfo> outputs(const GeluProblem& problem) const { return {problem.output()}; }
@@ -47,7 +48,30 @@ struct Gelu {
     inputs[1] = mapped_row(inputs[1], axes[1], inputs[0].ndim(), s);
     return composite(inputs, s);
   }
+
+  Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream s) const;
 };
+
+struct GeluBackward : BackwardOf<Gelu> {
+  static constexpr const char* name = "FusedGeluBackward";
+
+  std::vector<ArrayInfo> outputs(const GeluProblem& problem) const {
+    std::vector<ArrayInfo> gradients{problem.output()};
+    if (forward.has_bias) gradients.push_back({*problem.bias_dtype, {problem.shape.back()}});
+    return gradients;
+  }
+
+  void run_on_cpu(const GeluProblem& problem, const std::vector<ArrayView>& inputs,
+                  const std::vector<void*>& outputs) const {
+    const cpu::GeluBackwardBuffers buffers{inputs[0], optional_input(inputs, forward.has_bias, 1), inputs.back(),
+                                           outputs[0], forward.has_bias ? outputs[1] : nullptr};
+    cpu::gelu_backward(problem, buffers, cpu::own_threads());
+  }
+};
+
+Arrays Gelu::backward(const Arrays& inputs, const Arrays& cotangents, const Arrays&, mx::Stream s) const {
+  return apply(GeluBackward{{*this}}, concatenated(inputs, cotangents), s);
+}
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 #include "ops/rms_norm.h"
 
 #include "cpu/cpu.h"
-#include "mlx/fused_primitive.h"
+#include "mlx/backward.h"
 #include "mlx/vmap.h"
 
 namespace fusedops::mlx {
@@ -24,6 +24,7 @@ struct RmsNorm {
                             optional_info(inputs, has_residual, residual_index()), eps, weight_offset);
   }
 
+  size_t input_count() const { return 1 + has_weight + has_residual; }
   std::vector<bool> present() const { return {true, has_weight, has_residual}; }
 
   std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
@@ -65,7 +66,57 @@ struct RmsNorm {
     inputs[1] = mapped_row(inputs[1], axes[1], inputs[0].ndim(), s);
     return composite(inputs, s);
   }
+
+  Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream s) const;
 };
+
+// Of the norm without a residual. Behind the cotangent of y there may be one of x itself, the sum that was returned
+// too.
+struct RmsNormBackward : BackwardOf<RmsNorm> {
+  static constexpr const char* name = "FusedRmsNormBackward";
+  bool has_grad_sum;
+
+  bool operator==(const RmsNormBackward&) const = default;
+
+  std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
+    std::vector<ArrayInfo> gradients{problem.output()};
+    if (forward.has_weight) gradients.push_back({*problem.weight_dtype, {problem.columns}});
+    return gradients;
+  }
+
+  void run_on_cpu(const RmsNormProblem& problem, const std::vector<ArrayView>& inputs,
+                  const std::vector<void*>& outputs) const {
+    const size_t grad_y = forward.input_count();
+    const cpu::RmsNormBackwardBuffers buffers{.x = inputs[0],
+                                              .weight = optional_input(inputs, forward.has_weight, 1),
+                                              .grad_y = inputs[grad_y],
+                                              .grad_reciprocal_rms = std::nullopt,
+                                              .grad_sum = optional_input(inputs, has_grad_sum, grad_y + 1),
+                                              .grad_x = outputs[0],
+                                              .grad_weight = forward.has_weight ? outputs[1] : nullptr};
+    cpu::rms_norm_backward(problem, buffers, cpu::own_threads());
+  }
+
+  Arrays composite(const Arrays& inputs, mx::Stream s) const {
+    Arrays gradients = BackwardOf::composite(Arrays(inputs.begin(), inputs.end() - has_grad_sum), s);
+    if (has_grad_sum) gradients[0] = mx::add(gradients[0], inputs.back(), s);
+    return gradients;
+  }
+
+  Arrays vmap(const Arrays& inputs, const std::vector<int>& axes, mx::Stream s) const {
+    return vmap_of([this, s](const Arrays& x) { return composite(x, s); }, inputs, axes);
+  }
+};
+
+Arrays RmsNorm::backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream s) const {
+  RmsNorm norm = *this;
+  norm.has_residual = false;
+  Arrays normalised(inputs.begin(), inputs.begin() + norm.input_count());
+  if (has_residual) normalised[0] = outputs[1];
+  Arrays gradients = apply(RmsNormBackward{{norm}, has_residual}, concatenated(normalised, cotangents), s);
+  if (has_residual) gradients.push_back(gradients[0]);
+  return gradients;
+}
 
 }  // namespace
 

@@ -54,6 +54,12 @@ inline void shape_is(std::string_view name, const ArrayInfo& array, const Shape&
     fail<ValueError>(name, " must have shape ", to_string(expected), meaning, ", got ", to_string(array.shape));
 }
 
+// Of the dtype and shape that `other` has.
+inline void like(std::string_view name, const ArrayInfo& array, std::string_view other, const ArrayInfo& like) {
+  same_dtype(name, array, other, like);
+  shape_is(name, array, like.shape, ", as " + std::string(other) + " has");
+}
+
 inline void rank_is(std::string_view name, const ArrayInfo& array, size_t rank, std::string_view layout) {
   if (array.shape.size() != rank)
     fail<ValueError>(name, " must have ", rank, " dimensions ", layout, ", got shape ", to_string(array.shape));

@@ -21,9 +21,11 @@ void load_or_raise(const std::string& path) {
 void register_kernels(BoxedFunction Kernel::* on_device, const std::string& dispatch_key) {
   LibraryHandle library = nullptr;  // never deleted: the registrations live as long as it does
   FUSEDOPS_TORCH_CALL(aoti_torch_library_init_impl, "fusedops", dispatch_key.c_str(), __FILE__, __LINE__, &library);
-  for (const auto& kernels : {geglu_kernels(), gelu_kernels(), rms_norm_kernels(), sdpa_kernels()})
+  for (const auto& kernels : {geglu_kernels(), geglu_backward_kernels(), gelu_kernels(), gelu_backward_kernels(),
+                              rms_norm_kernels(), rms_norm_backward_kernels(), sdpa_kernels()})
     for (const Kernel& kernel : kernels)
-      FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.*on_device, kAbiVersion);
+      if (kernel.*on_device)
+        FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.*on_device, kAbiVersion);
 }
 
 void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_cpu, dispatch_key); }

@@ -10,12 +10,15 @@ namespace fusedops::torch {
 struct Kernel {
   const char* operator_name;
   BoxedFunction on_cpu;
-  BoxedFunction on_mps;
+  BoxedFunction on_mps;  // null: torch's own operators compute it there
 };
 
 std::span<const Kernel> geglu_kernels();
+std::span<const Kernel> geglu_backward_kernels();
 std::span<const Kernel> gelu_kernels();
+std::span<const Kernel> gelu_backward_kernels();
 std::span<const Kernel> rms_norm_kernels();
+std::span<const Kernel> rms_norm_backward_kernels();
 std::span<const Kernel> sdpa_kernels();
 
 }  // namespace fusedops::torch

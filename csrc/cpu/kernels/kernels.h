@@ -8,22 +8,29 @@ namespace fusedops::cpu {
 struct Kernels {
   const char* name;
   void (*rms_norm)(const RmsNormProblem&, const RmsNormBuffers&, Executor&);
+  void (*rms_norm_backward)(const RmsNormProblem&, const RmsNormBackwardBuffers&, Executor&);
   void (*gelu)(const GeluProblem&, const GeluBuffers&, Executor&);
+  void (*gelu_backward)(const GeluProblem&, const GeluBackwardBuffers&, Executor&);
   void (*geglu)(const GegluProblem&, const GegluBuffers&, Executor&);
+  void (*geglu_backward)(const GegluProblem&, const GegluBackwardBuffers&, Executor&);
   void (*sdpa)(const SdpaProblem&, const SdpaBuffers&, Executor&);
   double (*multiply_add)(int64_t iterations);                       // returns the floating-point operations done
   void (*copy)(const float* source, float* target, int64_t count);  // count: a multiple of 16
 };
 
-#define FUSEDOPS_DECLARE_KERNELS(isa)                                                      \
-  namespace isa {                                                                          \
-  void rms_norm(const RmsNormProblem&, const RmsNormBuffers&, Executor&);                  \
-  void gelu(const GeluProblem&, const GeluBuffers&, Executor&);                            \
-  void geglu(const GegluProblem&, const GegluBuffers&, Executor&);                         \
-  void sdpa(const SdpaProblem&, const SdpaBuffers&, Executor&);                            \
-  double multiply_add(int64_t iterations);                                                 \
-  void copy(const float* source, float* target, int64_t count);                            \
-  inline constexpr Kernels kernels{#isa, rms_norm, gelu, geglu, sdpa, multiply_add, copy}; \
+#define FUSEDOPS_DECLARE_KERNELS(isa)                                                                       \
+  namespace isa {                                                                                           \
+  void rms_norm(const RmsNormProblem&, const RmsNormBuffers&, Executor&);                                   \
+  void rms_norm_backward(const RmsNormProblem&, const RmsNormBackwardBuffers&, Executor&);                  \
+  void gelu(const GeluProblem&, const GeluBuffers&, Executor&);                                             \
+  void gelu_backward(const GeluProblem&, const GeluBackwardBuffers&, Executor&);                            \
+  void geglu(const GegluProblem&, const GegluBuffers&, Executor&);                                          \
+  void geglu_backward(const GegluProblem&, const GegluBackwardBuffers&, Executor&);                         \
+  void sdpa(const SdpaProblem&, const SdpaBuffers&, Executor&);                                             \
+  double multiply_add(int64_t iterations);                                                                  \
+  void copy(const float* source, float* target, int64_t count);                                             \
+  inline constexpr Kernels kernels{#isa,           rms_norm, rms_norm_backward, gelu, gelu_backward, geglu, \
+                                   geglu_backward, sdpa,     multiply_add,      copy};                      \
   }
 
 FUSEDOPS_DECLARE_KERNELS(scalar)

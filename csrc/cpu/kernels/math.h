@@ -60,9 +60,16 @@ FUSEDOPS_INLINE Vec tanh(Vec x) {
 // 0 is not NaN. A NaN in x stays one, whatever the gate.
 FUSEDOPS_INLINE Vec times_gate(Vec x, Vec gate) { return max(splat(-1e4f), x) * gate; }
 
-// x Phi(x), with Phi(-a) = e^(-a^2/2) t p(t), t = 1 / (1 + 0.35 a): accurate in the tail too, where 1 + erf cancels.
-FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
-  const Vec a = min(splat(13.f), abs(x));  // Phi(-13) is 6e-39
+// e^(-x^2/2), and Phi(-|x|) = e^(-x^2/2) t p(t) with t = 1 / (1 + 0.35 |x|): accurate in the tail, where 1 - erf
+// cancels.
+inline constexpr float kNormalTailEnd = 13.f;  // Phi(-13) is 6e-39
+struct NormalTail {
+  Vec exponential;
+  Vec tail;
+};
+
+FUSEDOPS_INLINE NormalTail normal_tail(Vec x) {
+  const Vec a = min(splat(kNormalTailEnd), abs(x));
   const Vec t = reciprocal(a * splat(0.35f) + splat(1.f));
   Vec p = splat(-2.9157897e-2f);  // relative error 3.2e-8 for a <= 14.5
   p = p * t + splat(0.14403097f);
@@ -76,7 +83,13 @@ FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
   // The high half of a squares exactly; the rest of a^2 enters as a correction to the exponent.
   const Vec high = (Vec)((UintVec)a & splat_bits(0xfffff000u));
   const Vec rest = (a - high) * (a + high);
-  const Vec tail = exp_within_range(high * high * splat(-0.5f), rest * splat(-0.5f)) * t * p;
+  const Vec exponential = exp_within_range(high * high * splat(-0.5f), rest * splat(-0.5f));
+  return {exponential, exponential * t * p};
+}
+
+// x Phi(x)
+FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
+  const Vec tail = normal_tail(x).tail;
   return times_gate(x, select(x > Vec{}, splat(1.f) - tail, tail));
 }
 
@@ -85,13 +98,17 @@ FUSEDOPS_INLINE Vec times_sigmoid_of_minus(Vec x, Vec z) {
   return times_gate(x, reciprocal(splat(1.f) + exp_within_range(max(splat(-87.f), min(splat(87.f), z)))));
 }
 
+// The sigmoid's argument is x (linear + cubic x^2).
+inline constexpr float kTanhLinear = 1.5957691216f;  // 2 sqrt(2 / pi)
+inline constexpr float kTanhCubic = 0.044715f * kTanhLinear;
+inline constexpr float kSigmoidLinear = 1.702f;
+
 // 0.5 (1 + tanh(u)) is sigmoid(2u), which neither overflows nor cancels.
 FUSEDOPS_INLINE Vec gelu_tanh(Vec x) {
-  const float two_sqrt_2_over_pi = 1.5957691216f;
-  return times_sigmoid_of_minus(x, x * (x * x * splat(-0.044715f * two_sqrt_2_over_pi) - splat(two_sqrt_2_over_pi)));
+  return times_sigmoid_of_minus(x, x * (x * x * splat(-kTanhCubic) - splat(kTanhLinear)));
 }
 
-FUSEDOPS_INLINE Vec gelu_sigmoid(Vec x) { return times_sigmoid_of_minus(x, x * splat(-1.702f)); }
+FUSEDOPS_INLINE Vec gelu_sigmoid(Vec x) { return times_sigmoid_of_minus(x, x * splat(-kSigmoidLinear)); }
 
 template <GeluForm form>
 FUSEDOPS_INLINE Vec gelu(Vec x) {

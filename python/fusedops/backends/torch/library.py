@@ -15,11 +15,46 @@ from torch import Tensor
 
 from fusedops import _torch
 
+from .modes import inference_suffices
+
 NAMESPACE = "fusedops"
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 Library: Any = torch.library.Library  # its methods carry no types
 Outputs = tuple[Tensor, ...]
+
+
+@dataclass
+class Backward:
+    """A native kernel of an operator's gradients, for the devices that have one. It has no gradient itself.
+
+    Attributes:
+        name: In torch.ops.fusedops.
+        arguments: The schema's arguments.
+        returns: The names of the outputs, all Tensors; empty ones where there is nothing to differentiate by.
+        fake: Takes the arguments; makes outputs of the right shapes, dtypes and device without computing them.
+        call: Takes what `Operator.backward` does, and returns what that does, computed by the kernel.
+    """
+
+    name: str
+    arguments: str
+    returns: tuple[str, ...]
+    fake: Callable[..., Outputs]
+    call: Callable[..., tuple[Tensor | None, ...]]
+
+    @property
+    def overload(self) -> Any:
+        """The kernel in torch.ops.fusedops, once it is registered."""
+        return getattr(getattr(torch.ops, NAMESPACE), self.name).default
+
+    def runs_on(self, device_type: str) -> bool:
+        """Return whether there is a kernel for tensors of that device, once all are registered."""
+        return _has_kernel(f"{NAMESPACE}::{self.name}", device_type)
+
+
+@functools.cache
+def _has_kernel(name: str, device_type: str) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, device_type.upper()))
 
 
 @dataclass
@@ -43,6 +78,7 @@ class Operator:
             called, returning a tuple; returns its outputs (more are dropped) with the mapped dimension in front.
         autocast: Called as autocast(device_type, *arguments) under torch.autocast; returns the arguments as that wants
             them. None leaves them alone.
+        fused_backward: The kernel that computes the gradients where those need none themselves.
     """
 
     name: str
@@ -56,6 +92,7 @@ class Operator:
     backward: Callable[..., tuple[Tensor | None, ...]]
     vmap: Callable[..., Outputs]
     autocast: Callable[..., tuple[Any, ...]] | None = None
+    fused_backward: Backward | None = None
 
     def __post_init__(self) -> None:
         """Make `function`: torch.func sees through an autograd.Function, not through a registered gradient."""
@@ -88,7 +125,12 @@ class Operator:
 
     def precise_backward(self, ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """Run `backward` in the precision that it chooses, even where it is called under torch.autocast."""
-        with _without_autocast(cotangents[0].device.type):
+        device_type = cotangents[0].device.type
+        with _without_autocast(device_type):
+            # Gradients are enabled here where a second derivative is wanted.
+            fused = self.fused_backward
+            if fused and fused.runs_on(device_type) and not torch.is_grad_enabled() and inference_suffices():
+                return fused.call(ctx, *cotangents)
             return self.backward(ctx, *cotangents)
 
     def checked_fake(self, *arguments: Any) -> Outputs:
@@ -169,6 +211,11 @@ def register(operators: Sequence[Operator]) -> None:
         backward, setup_context = operator.precise_backward, operator.setup_context
         torch.library.register_autograd(name, backward, setup_context=setup_context, lib=library)
         _define(library, operator, f"{operator.name}_inference", operator.inference_returns)
+    # Operators may share a kernel.
+    for backward_kernel in {
+        op.fused_backward.name: op.fused_backward for op in operators if op.fused_backward
+    }.values():
+        _define_backward(library, backward_kernel)
     _torch.register_cpu_kernels()
     if _torch.has_mps():
         _torch.register_mps_kernels()
@@ -202,6 +249,12 @@ def _define(library: Any, operator: Operator, name: str, return_count: int) -> N
     if operator.autocast is not None:
         for device_type in AUTOCAST_DEVICES:
             _register_autocast(library, name, overload, operator.autocast, device_type)
+
+
+def _define_backward(library: Any, kernel: Backward) -> None:
+    returns = ", ".join(f"Tensor {output}" for output in kernel.returns)
+    library.define(f"{kernel.name}({kernel.arguments}) -> ({returns})", tags=(torch.Tag.pt2_compliant_tag,))
+    torch.library.register_fake(f"{NAMESPACE}::{kernel.name}", kernel.fake, lib=library)
 
 
 def _register_autocast(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .library import Operator
+if TYPE_CHECKING:
+    from .library import Operator
 
 
 def inference_suffices(*tensors: Tensor | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from fusedops import _core
 
 from ..library import Operator, Outputs, batch_first, describe, describe_optional, rounded, rowwise
-from .rms_norm import autocast_operands, gradients, normalize
+from . import rms_norm
+from .rms_norm import autocast_operands, fused_gradients, gradients, normalize
 
 
 def check(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> None:
@@ -28,7 +30,7 @@ def composite(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, we
 
 
 def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    _, _, weight, _, ctx.weight_offset = inputs
+    _, _, weight, ctx.eps, ctx.weight_offset = inputs
     _, total, reciprocal_rms = output
     ctx.save_for_backward(total, weight, reciprocal_rms)
 
@@ -40,6 +42,13 @@ def backward(ctx: Any, grad_y: Tensor, grad_total: Tensor, grad_reciprocal_rms: 
     needs_x, needs_residual, needs_weight = ctx.needs_input_grad[:3]
     grad_x, grad_residual = grad_total if needs_x else None, grad_total if needs_residual else None
     return grad_x, grad_residual, rounded(grad_weight, weight, needs_weight), None, None
+
+
+def fused_backward(
+    ctx: Any, grad_y: Tensor, grad_total: Tensor, grad_reciprocal_rms: Tensor
+) -> tuple[Tensor | None, ...]:
+    grad_x, grad_weight = fused_gradients(ctx, grad_y, grad_total, grad_reciprocal_rms)
+    return grad_x, grad_x, grad_weight if ctx.needs_input_grad[2] else None, None, None
 
 
 def vmap(
@@ -76,4 +85,5 @@ OPERATOR = Operator(
     backward=backward,
     vmap=vmap,
     autocast=autocast,
+    fused_backward=replace(rms_norm.BACKWARD, call=fused_backward),
 )

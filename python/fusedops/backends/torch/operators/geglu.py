@@ -10,6 +10,7 @@ from torch import Tensor
 from fusedops import _core
 
 from ..library import (
+    Backward,
     Operator,
     Outputs,
     batch_first,
@@ -60,6 +61,25 @@ def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return rounded(grad_left, gate, needs_gate), rounded(grad_right, up, needs_up), None
 
 
+def fake_backward(grad_y: Tensor, gate: Tensor, up: Tensor | None, form: int) -> Outputs:
+    return gate.new_empty(gate.shape), gate.new_empty(0) if up is None else up.new_empty(up.shape)
+
+
+def fused_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    gate, up = ctx.saved_tensors
+    grad_gate, grad_up = BACKWARD.overload(gradient, gate, up, ctx.form)
+    return grad_gate, None if up is None else grad_up, None
+
+
+BACKWARD = Backward(
+    name="geglu_backward",
+    arguments="Tensor grad_y, Tensor gate, Tensor? up, int form",
+    returns=("grad_gate", "grad_up"),
+    fake=fake_backward,
+    call=fused_backward,
+)
+
+
 def vmap(
     variant: Any, batch_size: int, in_dims: tuple[Any, ...], gate: Tensor, up: Tensor | None, form: int
 ) -> Outputs:
@@ -85,4 +105,5 @@ OPERATOR = Operator(
     backward=backward,
     vmap=vmap,
     autocast=autocast,
+    fused_backward=BACKWARD,
 )

@@ -11,7 +11,17 @@ from torch.nn import functional
 
 from fusedops import _core
 
-from ..library import Operator, Outputs, batch_first, compute_dtype, describe, describe_optional, rounded, rowwise
+from ..library import (
+    Backward,
+    Operator,
+    Outputs,
+    batch_first,
+    compute_dtype,
+    describe,
+    describe_optional,
+    rounded,
+    rowwise,
+)
 
 FORMS = ("none", "tanh", "sigmoid")  # by the value of csrc/ops/gelu.h's GeluForm
 _TANH, _SIGMOID = 1, 2
@@ -72,6 +82,25 @@ def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return rounded(grad_biased, x, needs_x), rounded(grad_bias, bias, needs_bias), None
 
 
+def fake_backward(grad_y: Tensor, x: Tensor, bias: Tensor | None, form: int) -> Outputs:
+    return x.new_empty(x.shape), x.new_empty(0) if bias is None else bias.new_empty(bias.shape)
+
+
+def fused_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    x, bias = ctx.saved_tensors
+    grad_x, grad_bias = BACKWARD.overload(gradient, x, bias, ctx.form)
+    return grad_x, None if bias is None else grad_bias, None
+
+
+BACKWARD = Backward(
+    name="gelu_backward",
+    arguments="Tensor grad_y, Tensor x, Tensor? bias, int form",
+    returns=("grad_x", "grad_bias"),
+    fake=fake_backward,
+    call=fused_backward,
+)
+
+
 def vmap(variant: Any, batch_size: int, in_dims: tuple[Any, ...], x: Tensor, bias: Tensor | None, form: int) -> Outputs:
     x = batch_first(x, in_dims[0], batch_size)
     if bias is None or in_dims[1] is None:
@@ -91,4 +120,5 @@ OPERATOR = Operator(
     setup_context=setup_context,
     backward=backward,
     vmap=vmap,
+    fused_backward=BACKWARD,
 )

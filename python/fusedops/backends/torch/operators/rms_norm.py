@@ -10,6 +10,7 @@ from torch import Tensor
 from fusedops import _core
 
 from ..library import (
+    Backward,
     Operator,
     Outputs,
     autocast_to,
@@ -67,7 +68,7 @@ def fake(x: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> 
 
 
 def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    x, weight, _, ctx.weight_offset = inputs
+    x, weight, ctx.eps, ctx.weight_offset = inputs
     ctx.save_for_backward(x, weight, output[1])
 
 
@@ -76,6 +77,42 @@ def backward(ctx: Any, grad_y: Tensor, grad_reciprocal_rms: Tensor) -> tuple[Ten
     grad_x, grad_weight = gradients(x, weight, ctx.weight_offset, reciprocal_rms, grad_y, grad_reciprocal_rms)
     needs_x, needs_weight = ctx.needs_input_grad[:2]
     return rounded(grad_x, x, needs_x), rounded(grad_weight, weight, needs_weight), None, None
+
+
+def fake_backward(
+    grad_y: Tensor,
+    grad_sum: Tensor | None,
+    grad_reciprocal_rms: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    weight_offset: float,
+) -> Outputs:
+    return x.new_empty(x.shape), x.new_empty(0) if weight is None else weight.new_empty(weight.shape)
+
+
+def fused_gradients(ctx: Any, grad_y: Tensor, grad_sum: Tensor | None, grad_reciprocal_rms: Tensor) -> Outputs:
+    """Return the gradients of what was normalised and of the weight, the latter empty without one."""
+    x, weight, _ = ctx.saved_tensors
+    outputs: Outputs = BACKWARD.overload(grad_y, grad_sum, grad_reciprocal_rms, x, weight, ctx.eps, ctx.weight_offset)
+    return outputs
+
+
+def fused_backward(ctx: Any, grad_y: Tensor, grad_reciprocal_rms: Tensor) -> tuple[Tensor | None, ...]:
+    grad_x, grad_weight = fused_gradients(ctx, grad_y, None, grad_reciprocal_rms)
+    return grad_x, grad_weight if ctx.needs_input_grad[1] else None, None, None
+
+
+BACKWARD = Backward(
+    name="rms_norm_backward",
+    arguments=(
+        "Tensor grad_y, Tensor? grad_sum, Tensor grad_reciprocal_rms, Tensor x, Tensor? weight, float eps, "
+        "float weight_offset"
+    ),
+    returns=("grad_x", "grad_weight"),
+    fake=fake_backward,
+    call=fused_backward,
+)
 
 
 def vmap(
@@ -120,4 +157,5 @@ OPERATOR = Operator(
     backward=backward,
     vmap=vmap,
     autocast=autocast,
+    fused_backward=BACKWARD,
 )
