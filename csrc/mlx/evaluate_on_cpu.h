@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/pages.h"
 #include "mlx/allocator.h"
 #include "mlx/arrays.h"
 #include "mlx/backend/cpu/encoder.h"
@@ -25,6 +26,7 @@ void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, 
   }
   for (mx::array& output : outputs) {
     output.set_data(mx::allocator::malloc(output.nbytes()));
+    cpu::prepare_output(output.data<char>(), static_cast<int64_t>(output.nbytes()));
     encoder.set_output_array(output);
     targets.push_back(output.data<char>());
   }

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "cpu/pages.h"
+
 namespace fusedops::torch {
 namespace {
 
@@ -97,6 +99,8 @@ ArrayView Tensor::layout() const {
 void* Tensor::mutable_data() {
   void* data = nullptr;
   FUSEDOPS_TORCH_CALL(torch_get_mutable_data_ptr, handle_.get(), &data);
+  const ArrayInfo array = info();
+  cpu::prepare_output(data, element_count(array.shape) * size_of(array.dtype));
   return data;
 }
 

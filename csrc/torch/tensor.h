@@ -30,6 +30,7 @@ class Tensor {
   // What plans are made of: the data pointer is the byte offset in the tensor's storage, which begins at an address
   // that is aligned to anything.
   ArrayView layout() const;
+  // Where CPU kernels write a new output.
   void* mutable_data();
 
   TensorHandle handle() const { return handle_.get(); }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/kernels/gather.h"
-#include "cpu/kernels/math.h"
+#include "ops/gelu.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 

@@ -2,6 +2,7 @@
 #include "ops/geglu.h"
 
 #include "cpu/kernels/activations.h"
+#include "cpu/kernels/gelu_table.h"
 #include "cpu/kernels/kernels.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
@@ -14,13 +15,14 @@ void run(const GegluProblem& problem, const GegluBuffers& buffers, Executor& exe
   const Extents extents = extents_of(problem.shape, !problem.packed && is_contiguous(gate) && is_contiguous(up));
   const Rows gate_rows(gate), up_rows(up);
   for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+    const Gelu<form, kAccuracyFor<T>> gelu;
     SpanReader<T> gate_reader(gate, gate_rows, span), up_reader(up, up_rows, span);
     for (int64_t row = span.first_row; row < span.last_row; ++row) {
       const T* gates = gate_reader.read(row);
       const T* ups = up_reader.read(row);
       T* y = static_cast<T*>(buffers.y) + row * extents.columns + span.first_column;
       for_each_vector(span.columns(), [&](int64_t i, auto lanes) {
-        store(y + i, gelu<form>(load(gates + i, lanes)) * load(ups + i, lanes), lanes);
+        store(y + i, gelu(load(gates + i, lanes)) * load(ups + i, lanes), lanes);
       });
     }
   });

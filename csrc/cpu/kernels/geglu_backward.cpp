@@ -28,7 +28,7 @@ void run(const GegluProblem& problem, const GegluBackwardBuffers& buffers, Execu
       const T* gradients = grad_reader.read(row);
       const int64_t target = row * grad_stride + span.first_column;
       for_each_vector(span.columns(), [&](int64_t i, auto lanes) {
-        const ValueAndSlope activation = gelu_with_slope<form>(load(gates + i, lanes));
+        const ValueAndSlope activation = gelu_with_slope<form, kAccuracyFor<T>>(load(gates + i, lanes));
         const Vec gradient = load(gradients + i, lanes);
         store(grad_gate + target + i, gradient * load(ups + i, lanes) * activation.slope, lanes);
         store(grad_up + target + i, gradient * activation.value, lanes);

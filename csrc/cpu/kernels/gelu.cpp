@@ -2,6 +2,7 @@
 #include "ops/gelu.h"
 
 #include "cpu/kernels/activations.h"
+#include "cpu/kernels/gelu_table.h"
 #include "cpu/kernels/kernels.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
@@ -20,6 +21,7 @@ void run(const GeluProblem& problem, const GeluBuffers& buffers, Executor& execu
       for (int64_t i = 0; i < extents.columns; ++i) bias[i] = to_float(source[i * buffers.bias->strides[0]]);
     });
   for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+    const Gelu<form, kAccuracyFor<T>> gelu;
     SpanReader<T> reader(x, rows, span);
     const float* span_bias = bias + span.first_column;
     for (int64_t row = span.first_row; row < span.last_row; ++row) {
@@ -27,11 +29,11 @@ void run(const GeluProblem& problem, const GeluBuffers& buffers, Executor& execu
       T* y = static_cast<T*>(buffers.y) + row * extents.columns + span.first_column;
       if (has_bias)
         for_each_vector(span.columns(), [&](int64_t i, auto lanes) {
-          store(y + i, gelu<form>(load(source + i, lanes) + load(span_bias + i, lanes)), lanes);
+          store(y + i, gelu(load(source + i, lanes) + load(span_bias + i, lanes)), lanes);
         });
       else
         for_each_vector(span.columns(),
-                        [&](int64_t i, auto lanes) { store(y + i, gelu<form>(load(source + i, lanes)), lanes); });
+                        [&](int64_t i, auto lanes) { store(y + i, gelu(load(source + i, lanes)), lanes); });
     }
   });
 }

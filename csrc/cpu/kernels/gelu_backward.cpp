@@ -19,7 +19,9 @@ void run(const GeluProblem& problem, const GeluBackwardBuffers& buffers, Executo
       const T* gradients = grad_reader.read(row);
       T* grad_x = static_cast<T*>(buffers.grad_x) + row * extents.columns + span.first_column;
       for_each_vector(span.columns(), [&](int64_t i, auto lanes) {
-        store(grad_x + i, load(gradients + i, lanes) * gelu_with_slope<form>(load(values + i, lanes)).slope, lanes);
+        store(grad_x + i,
+              load(gradients + i, lanes) * gelu_with_slope<form, kAccuracyFor<T>>(load(values + i, lanes)).slope,
+              lanes);
       });
     }
   });
@@ -41,7 +43,7 @@ void run_with_bias(const GeluProblem& problem, const GeluBackwardBuffers& buffer
       T* grad_x = static_cast<T*>(buffers.grad_x) + row * extents.columns;
       for_each_vector(extents.columns, [&](int64_t i, auto lanes) {
         const Vec biased = load(values + i, lanes) + load(bias + i, lanes);
-        const Vec gradient = load(gradients + i, lanes) * gelu_with_slope<form>(biased).slope;
+        const Vec gradient = load(gradients + i, lanes) * gelu_with_slope<form, kAccuracyFor<T>>(biased).slope;
         store(grad_x + i, gradient, lanes);
         store(sums + i, load(sums + i, lanes) + gradient, lanes);
       });

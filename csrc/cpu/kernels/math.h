@@ -3,26 +3,49 @@
 #pragma once
 
 #include "cpu/kernels/simd.h"
-#include "ops/gelu.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 
-// e^(x + correction) for -87 <= x <= 88 and a tiny correction; any other x, NaN too, gives some number or NaN.
-FUSEDOPS_INLINE Vec exp_within_range(Vec x, Vec correction = Vec{}) {
-  // x = n ln 2 + f, result 2^n e^f. Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa.
-  const Vec shifter = splat(12582912.f);
-  const Vec shifted = x * splat(1.44269504f) + shifter;
-  const Vec n = shifted - shifter;
-  // ln 2 in two parts, the first with few enough bits that n times it is exact (Cody & Waite 1980).
-  const Vec f = x - n * splat(0.693145752f) - n * splat(1.42860677e-6f) + correction;
-  Vec p = splat(1.3814602e-3f);  // relative error 3.1e-9 for |f| <= ln(2) / 2
-  p = p * f + splat(8.368716e-3f);
-  p = p * f + splat(4.166839e-2f);
-  p = p * f + splat(0.16666521f);
-  p = p * f + splat(0.49999994f);
-  p = p * f + splat(1.f);
-  p = p * f + splat(1.f);
-  return (Vec)((IntVec)p + ((IntVec)shifted << 23));
+// How accurate a function has to be: to float32's last places, or well within half a unit of a 16-bit result's.
+enum class Accuracy { full, for_16_bits };
+template <class T>
+inline constexpr Accuracy kAccuracyFor = sizeof(T) == 4 ? Accuracy::full : Accuracy::for_16_bits;
+
+// c0 + c1 x + c2 x^2 + ...
+FUSEDOPS_INLINE Vec polynomial(Vec, float last) { return splat(last); }
+template <class... Rest>
+FUSEDOPS_INLINE Vec polynomial(Vec x, float first, Rest... rest) {
+  return polynomial(x, rest...) * x + splat(first);
+}
+
+// 2^r for |r| <= 1/2.
+template <Accuracy accuracy>
+FUSEDOPS_INLINE Vec exp2_of_fraction(Vec r) {
+  if constexpr (accuracy == Accuracy::full)  // relative error 1.9e-9
+    return polynomial(r, 1.f, 0.693147206f, 0.240226469f, 0.0555032878f, 0.00961848897f, 0.00133999312f,
+                      1.53458075e-4f);
+  else  // 2.6e-6
+    return polynomial(r, 0.999999261f, 0.693121815f, 0.24024745f, 0.0559178599f, 0.00957009667f);
+}
+
+inline constexpr float kLog2E = 1.44269502f, kLog2ERest = 1.92596303e-8f;  // their sum has 48 bits
+
+// 2^(x log2_of_base + correction), where that is within +-126 and the correction tiny: the exponent's integral part
+// becomes the result's (Cody & Waite 1980). Any other exponent gives some number or NaN, and NaN gives NaN.
+template <Accuracy accuracy>
+FUSEDOPS_INLINE Vec exp2_within_range(Vec x, Vec log2_of_base, Vec correction) {
+  const Vec shifter =
+      splat(12582912.f);  // adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa
+  const Vec shifted = x * log2_of_base + shifter;
+  const Vec fraction = x * log2_of_base - (shifted - shifter) + correction;
+  return (Vec)((IntVec)exp2_of_fraction<accuracy>(fraction) + ((IntVec)shifted << 23));
+}
+
+// e^x for |x| <= 87; any other x gives some number or NaN, and NaN gives NaN.
+template <Accuracy accuracy = Accuracy::full>
+FUSEDOPS_INLINE Vec exp_within_range(Vec x) {
+  const Vec correction = accuracy == Accuracy::full ? x * splat(kLog2ERest) : Vec{};
+  return exp2_within_range<accuracy>(x, splat(kLog2E), correction);
 }
 
 // e^x for x <= 88: 0 below -87.3, NaN for NaN.
@@ -32,10 +55,12 @@ FUSEDOPS_INLINE Vec exp(Vec x) {
   return select(x >= lowest, result, select(x < lowest, Vec{}, x));
 }
 
-// 1 / x for normal x, to within two units in the last place.
+// 1 / x for normal x, in full to within two units in the last place.
+template <Accuracy accuracy = Accuracy::full>
 FUSEDOPS_INLINE Vec reciprocal(Vec x) {
 #if defined(__AVX512F__)
   const Vec estimate = (Vec)_mm512_rcp14_ps((__m512)x);
+  if constexpr (accuracy == Accuracy::for_16_bits) return estimate;
   return estimate * (splat(2.f) - x * estimate);  // one step of Newton's method doubles the 14 bits
 #else
   return splat(1.f) / x;
@@ -45,76 +70,12 @@ FUSEDOPS_INLINE Vec reciprocal(Vec x) {
 FUSEDOPS_INLINE Vec tanh(Vec x) {
   const Vec magnitude = min(splat(10.f), abs(x));
   const Vec square = x * x;
-  Vec p = splat(-5.7049873e-3f);  // x + x^3 p(x^2), relative error 4.4e-9 for |x| <= 0.625
-  p = p * square + splat(2.0639088e-2f);
-  p = p * square + splat(-5.3739715e-2f);
-  p = p * square + splat(0.13331442f);
-  p = p * square + splat(-0.3333328f);
+  // x + x^3 p(x^2), relative error 4.4e-9 for |x| <= 0.625
+  const Vec p = polynomial(square, -0.3333328f, 0.13331442f, -5.3739715e-2f, 2.0639088e-2f, -5.7049873e-3f);
   const Vec near_zero = x + x * square * p;
   const Vec far = splat(1.f) - splat(2.f) / (splat(1.f) + exp(magnitude + magnitude));
   const Vec signed_far = (Vec)((UintVec)far | ((UintVec)x & splat_bits(0x80000000u)));
   return select(magnitude < splat(0.625f), near_zero, signed_far);
-}
-
-// x times GELU's gate, which tends to 0 where x tends to minus infinity: there x is held at a value whose product with
-// 0 is not NaN. A NaN in x stays one, whatever the gate.
-FUSEDOPS_INLINE Vec times_gate(Vec x, Vec gate) { return max(splat(-1e4f), x) * gate; }
-
-// e^(-x^2/2), and Phi(-|x|) = e^(-x^2/2) t p(t) with t = 1 / (1 + 0.35 |x|): accurate in the tail, where 1 - erf
-// cancels.
-inline constexpr float kNormalTailEnd = 13.f;  // Phi(-13) is 6e-39
-struct NormalTail {
-  Vec exponential;
-  Vec tail;
-};
-
-FUSEDOPS_INLINE NormalTail normal_tail(Vec x) {
-  const Vec a = min(splat(kNormalTailEnd), abs(x));
-  const Vec t = reciprocal(a * splat(0.35f) + splat(1.f));
-  Vec p = splat(-2.9157897e-2f);  // relative error 3.2e-8 for a <= 14.5
-  p = p * t + splat(0.14403097f);
-  p = p * t + splat(-0.2558391f);
-  p = p * t + splat(0.15931982f);
-  p = p * t + splat(-2.3212435e-2f);
-  p = p * t + splat(0.10555253f);
-  p = p * t + splat(0.11982128f);
-  p = p * t + splat(0.13986352f);
-  p = p * t + splat(0.1396213f);
-  // The high half of a squares exactly; the rest of a^2 enters as a correction to the exponent.
-  const Vec high = (Vec)((UintVec)a & splat_bits(0xfffff000u));
-  const Vec rest = (a - high) * (a + high);
-  const Vec exponential = exp_within_range(high * high * splat(-0.5f), rest * splat(-0.5f));
-  return {exponential, exponential * t * p};
-}
-
-// x Phi(x)
-FUSEDOPS_INLINE Vec gelu_erf(Vec x) {
-  const Vec tail = normal_tail(x).tail;
-  return times_gate(x, select(x > Vec{}, splat(1.f) - tail, tail));
-}
-
-// x sigmoid(-z)
-FUSEDOPS_INLINE Vec times_sigmoid_of_minus(Vec x, Vec z) {
-  return times_gate(x, reciprocal(splat(1.f) + exp_within_range(max(splat(-87.f), min(splat(87.f), z)))));
-}
-
-// The sigmoid's argument is x (linear + cubic x^2).
-inline constexpr float kTanhLinear = 1.5957691216f;  // 2 sqrt(2 / pi)
-inline constexpr float kTanhCubic = 0.044715f * kTanhLinear;
-inline constexpr float kSigmoidLinear = 1.702f;
-
-// 0.5 (1 + tanh(u)) is sigmoid(2u), which neither overflows nor cancels.
-FUSEDOPS_INLINE Vec gelu_tanh(Vec x) {
-  return times_sigmoid_of_minus(x, x * (x * x * splat(-kTanhCubic) - splat(kTanhLinear)));
-}
-
-FUSEDOPS_INLINE Vec gelu_sigmoid(Vec x) { return times_sigmoid_of_minus(x, x * splat(-kSigmoidLinear)); }
-
-template <GeluForm form>
-FUSEDOPS_INLINE Vec gelu(Vec x) {
-  if constexpr (form == GeluForm::none) return gelu_erf(x);
-  if constexpr (form == GeluForm::tanh) return gelu_tanh(x);
-  if constexpr (form == GeluForm::sigmoid) return gelu_sigmoid(x);
 }
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA

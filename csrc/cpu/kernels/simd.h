@@ -39,7 +39,8 @@ struct float16 {
   uint16_t bits;
 };
 
-#define FUSEDOPS_INLINE static inline __attribute__((always_inline))
+#define FUSEDOPS_MEMBER_INLINE inline __attribute__((always_inline))
+#define FUSEDOPS_INLINE static FUSEDOPS_MEMBER_INLINE
 
 FUSEDOPS_INLINE Vec splat(float value) { return value - Vec{}; }
 FUSEDOPS_INLINE UintVec splat_bits(uint32_t value) { return value - UintVec{}; }
@@ -85,11 +86,27 @@ FUSEDOPS_INLINE float max_lanes(Vec v) {
 // --- 16-bit formats <-> float32 in registers; stores round to nearest even and keep NaN a NaN
 FUSEDOPS_INLINE Vec widen_bfloat16(HalfBitsVec bits) { return (Vec)(__builtin_convertvector(bits, UintVec) << 16); }
 
-FUSEDOPS_INLINE HalfBitsVec narrow_bfloat16(Vec v) {
+FUSEDOPS_INLINE HalfBitsVec narrow_bfloat16_by_bits(Vec v) {
   const UintVec bits = (UintVec)v;
-  const UintVec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const UintVec quiet_nan = (bits >> 16) | 0x40u;
-  return __builtin_convertvector(select_bits(v != v, quiet_nan, rounded), HalfBitsVec);
+  const UintVec rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  const UintVec result = select_bits(v != v, bits | 0x400000u, rounded);
+#if defined(__AVX512F__)
+  typedef uint16_t Halves __attribute__((vector_size(kVectorBytes)));
+  const Halves odd{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
+  const __m512i packed = _mm512_permutexvar_epi16((__m512i)odd, (__m512i)result);
+  return (HalfBitsVec)_mm512_castsi512_si256(packed);
+#else
+  return __builtin_convertvector(result >> 16, HalfBitsVec);
+#endif
+}
+
+FUSEDOPS_INLINE HalfBitsVec narrow_bfloat16(Vec v) {
+#if defined(__AVX512BF16__)
+  // The instruction takes subnormal numbers for 0.
+  const __mmask16 subnormal = _mm512_fpclass_ps_mask((__m512)v, 0x20);
+  if (__builtin_expect(subnormal == 0, 1)) return (HalfBitsVec)_mm512_cvtneps_pbh((__m512)v);
+#endif
+  return narrow_bfloat16_by_bits(v);
 }
 
 FUSEDOPS_INLINE Vec widen_float16(HalfBitsVec bits) {
@@ -139,6 +156,18 @@ struct SomeLanes {
 };
 
 template <class T>
+FUSEDOPS_INLINE Vec widen(HalfBitsVec bits) {
+  if constexpr (__is_same(T, bfloat16)) return widen_bfloat16(bits);
+  return widen_float16(bits);
+}
+
+template <class T>
+FUSEDOPS_INLINE HalfBitsVec narrow(Vec v) {
+  if constexpr (__is_same(T, bfloat16)) return narrow_bfloat16(v);
+  return narrow_float16(v);
+}
+
+template <class T>
 FUSEDOPS_INLINE Vec load(const T* source, AllLanes = {}) {
   if constexpr (sizeof(T) == 4) {
     Vec v;
@@ -147,8 +176,7 @@ FUSEDOPS_INLINE Vec load(const T* source, AllLanes = {}) {
   } else {
     HalfBitsVec bits;
     std::memcpy(&bits, source, sizeof bits);
-    if constexpr (__is_same(T, bfloat16)) return widen_bfloat16(bits);
-    return widen_float16(bits);
+    return widen<T>(bits);
   }
 }
 
@@ -165,11 +193,7 @@ FUSEDOPS_INLINE void store(T* target, Vec v, AllLanes = {}) {
   if constexpr (sizeof(T) == 4) {
     std::memcpy(target, &v, sizeof v);
   } else {
-    HalfBitsVec bits;
-    if constexpr (__is_same(T, bfloat16))
-      bits = narrow_bfloat16(v);
-    else
-      bits = narrow_float16(v);
+    const HalfBitsVec bits = narrow<T>(v);
     std::memcpy(target, &bits, sizeof bits);
   }
 }
@@ -193,6 +217,7 @@ FUSEDOPS_INLINE float to_float(T value) {
 template <class Body>
 FUSEDOPS_INLINE void for_each_vector(int64_t count, Body&& body) {
   int64_t i = 0;
+#pragma GCC unroll 2
   for (; i + kLanes <= count; i += kLanes) body(i, AllLanes{});
   if (i < count) body(i, SomeLanes{count - i});
 }
