@@ -65,21 +65,32 @@ struct Partition {
   int64_t splits;
 
   Partition(const SdpaProblem& problem, int threads) {
-    constexpr int64_t rows_per_block = 144;  // a multiple of every kStrip; queries and sums then share L2 with a tile
     constexpr int64_t min_keys_per_split = 256;
-    const int64_t group = larger(1, problem.group_size());
-    queries_per_block = smaller(larger(1, rows_per_block / group), larger(1, problem.query_length));
-    blocks_per_head = (problem.query_length + queries_per_block - 1) / queries_per_block;
+    const int64_t group = larger(1, problem.group_size()), length = larger(1, problem.query_length);
+    // Blocks of one size, which is a whole number of panels.
+    const int64_t cuts = ceil_divide(length * group, rows_per_block(problem, threads));
+    queries_per_block = smaller(length, round_up(ceil_divide(length, cuts), larger(1, kPanel / group)));
+    blocks_per_head = ceil_divide(problem.query_length, queries_per_block);
     blocks = problem.batch * problem.kv_heads * blocks_per_head;
     splits = 1;
     if (threads > 1 && blocks > 0 && blocks < 2 * threads)
       splits = larger(1, smaller(2 * threads / blocks, problem.key_length / min_keys_per_split));
   }
 
+  // As many rows as keep their queries and sums in L2 beside a tile of keys, fewer where threads would have no work.
+  static int64_t rows_per_block(const SdpaProblem& problem, int threads) {
+    constexpr int64_t max_rows = 256, max_floats = 64 * 1024, blocks_per_thread = 4;
+    const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+    const int64_t fair = threads > 1 ? rows / (blocks_per_thread * threads) : rows;
+    const int64_t fitting = max_floats / larger(1, problem.head_dim + problem.value_dim);
+    return larger(kPanel, smaller(max_rows, smaller(fitting, fair)));
+  }
+
   RowBlock block(const SdpaProblem& problem, int64_t index) const {
-    // The last queries see the most keys under a causal mask: starting with them evens the threads' ends.
-    const int64_t position = blocks_per_head - 1 - index / (problem.batch * problem.kv_heads);
-    const int64_t batch_head = index % (problem.batch * problem.kv_heads);
+    // Blocks of one head follow one another, while its keys are in the cache. The last queries see the most keys under
+    // a causal mask: starting with them evens the threads' ends.
+    const int64_t position = blocks_per_head - 1 - index % blocks_per_head;
+    const int64_t batch_head = index / blocks_per_head;
     const int64_t first = position * queries_per_block;
     return {batch_head / problem.kv_heads, batch_head % problem.kv_heads, first,
             smaller(queries_per_block, problem.query_length - first), problem.group_size()};
@@ -110,7 +121,7 @@ void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition
   for_each_task(executor, parts, [&](int64_t part, int worker) {
     const RowBlock block = partition.block(problem, part / partition.splits);
     const SoftmaxState state = state_at(partition.splits > 1 ? part : worker);
-    state.clear(block.rows());
+    state.clear(Attention::padded_rows(block.rows()));
     const Visibility visibility(problem, buffers, block);
     const KeyRange keys = partition.split(visibility.keys(), part % partition.splits);
     if (keys.count() > 0)

@@ -1,27 +1,26 @@
-// Attention of many query rows over a tile of keys: K and V are brought into panels once, then two register-blocked
-// matrix products (Goto & van de Geijn 2008, https://doi.org/10.1145/1356052.1356053) with online softmax between.
+// Attention of many query rows over a tile of keys by two register-blocked matrix products (Goto & van de Geijn 2008,
+// https://doi.org/10.1145/1356052.1356053) with online softmax between. The scores of a tile are kept transposed, the
+// query rows in the lanes: so softmax needs no sums across lanes, keys are multiplied as they lie in memory, and the
+// weights come out in the order in which the second product reads them.
 #pragma once
 
+#include "cpu/kernels/sdpa_math.h"
+#include "cpu/kernels/sdpa_microkernel.h"
 #include "cpu/kernels/sdpa_tile.h"
+#include "cpu/kernels/transpose.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 
 template <class T>
 class PackedAttention {
- public:
-  static constexpr int64_t kKeys = 128;  // per tile: K and V panels of head_dim 128 take 128 KB, within L2
-  static constexpr int kPanel = 2 * kLanes;
-  // Rows of a register block: its sums, one vector pair of the panel and a broadcast value fill the register file.
-#if defined(__AVX512F__) || defined(__aarch64__)
-  static constexpr int kStrip = 12;
-#else
-  static constexpr int kStrip = 6;
-#endif
+  using P = Products<T>;
 
-  static int64_t value_stride(const SdpaProblem& problem) { return round_up(problem.value_dim, kPanel); }
-  static int64_t padded_rows(int64_t rows) { return round_up(rows, kStrip); }
+ public:
+  static int64_t value_stride(const SdpaProblem& problem) { return round_up(problem.value_dim, kLanes); }
+  static int64_t padded_rows(int64_t rows) { return round_up(rows, kPanel); }
   static int64_t scratch_floats(const SdpaProblem& problem, int64_t rows) {
-    return padded_rows(rows) * problem.head_dim + kKeys * (problem.head_dim + value_stride(problem)) + kStrip * kKeys;
+    return kKeys * (kPanel + kLanes) + packed_floats(problem.value_dim) +
+           (kKeys + padded_rows(rows)) * key_stride(problem);
   }
 
   PackedAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block,
@@ -30,11 +29,15 @@ class PackedAttention {
         k_(buffers.k, block.batch, block.kv_head),
         v_(buffers.v, block.batch, block.kv_head),
         block_(block),
-        visibility_(visibility) {
-    queries_ = scratch;
-    keys_ = queries_ + padded_rows(block.rows()) * problem.head_dim;
-    values_ = keys_ + kKeys * problem.head_dim;
-    scores_ = values_ + kKeys * value_stride(problem);
+        visibility_(visibility),
+        key_stride_(key_stride(problem)),
+        natural_scores_(visibility.has_mask() || problem.softcap > 0 || !(problem.scale > 0)),
+        unit_(natural_scores_ ? 1.f : problem.scale) {
+    scores_ = scratch;
+    biases_ = scores_ + kKeys * kPanel;
+    values_ = biases_ + kKeys * kLanes;
+    keys_ = values_ + packed_floats(problem.value_dim);
+    queries_ = keys_ + kKeys * key_stride_;
     pack_queries(buffers.q);
   }
 
@@ -43,143 +46,291 @@ class PackedAttention {
       const KeyRange tile{first, smaller(first + kKeys, keys.last)};
       pack_keys(tile);
       const bool finite = pack_values(tile);
-      for (int64_t row = 0; row < block_.rows(); row += kStrip) attend_strip(tile, row, finite, state);
+      for (int64_t row = 0; row < block_.rows(); row += kPanel) attend_panel(tile, row, finite, state);
     }
+    for (int64_t row = 0; row < block_.rows(); ++row) state.max[row] *= unit_;
   }
 
  private:
-  // Strips of kStrip rows, dimension-major, scaled; rows that are missing in the last one are zeros.
+  static constexpr int64_t kKeys = 128;  // per tile: K and V of head_dim 128 take 128 KB, within L2
+  // Lanes summed at a time in the scores: longer chains of additions would lose accuracy.
+  static constexpr int64_t kDepth = 64;
+  static_assert(kPanel % kStrip == 0 && kKeys % kStrip == 0 && kStrip % P::kTerms == 0 && kKeys % kLanes == 0);
+
+  // --- packing
+  static int64_t key_stride(const SdpaProblem& problem) {
+    return round_up(problem.head_dim, kLanes * P::kTerms) / P::kTerms;
+  }
+
+  // `count` elements from `column` on of a row of `columns`, zeros beyond its end, as `load_whole` makes lanes of them.
+  template <int64_t count, class Load>
+  FUSEDOPS_INLINE Vec load_part(const T* row, int64_t stride, int64_t column, int64_t columns, Load&& load_whole) {
+    if (stride == 1 && column + count <= columns) return load_whole(row + column);
+    T padded[count] = {};
+    gather(row + column * stride, stride, smaller(count, columns - column), padded);
+    return load_whole(padded);
+  }
+  FUSEDOPS_INLINE Vec load_terms(const T* row, int64_t stride, int64_t column, int64_t columns) {
+    return load_part<kLanes * P::kTerms>(row, stride, column, columns, [](const T* at) { return P::load_terms(at); });
+  }
+  FUSEDOPS_INLINE Vec load_floats(const T* row, int64_t stride, int64_t column, int64_t columns) {
+    return load_part<kLanes>(row, stride, column, columns, [](const T* at) { return load(at); });
+  }
+
+  // Panels of kPanel rows, column-major. Missing rows of the last one are zeros.
   void pack_queries(const ArrayView& q) {
-    const int64_t dim = problem_.head_dim;
-    for (int64_t row = 0; row < padded_rows(block_.rows()); ++row) {
-      float* target = queries_ + row / kStrip * kStrip * dim + row % kStrip;
-      if (row < block_.rows()) {
-        const HeadMatrix<T> matrix(q, block_.batch, block_.head(row));
-        spread(matrix.row(block_.query(row)), matrix.column_stride, dim, problem_.scale, target, kStrip);
-      } else {
-        for (int64_t d = 0; d < dim; ++d) target[d * kStrip] = 0.f;
+    for (int64_t first = 0; first < padded_rows(block_.rows()); first += kLanes) {
+      const int64_t present = smaller(kLanes, block_.rows() - first);
+      float* panel = queries_ + first / kPanel * kPanel * key_stride_ + first % kPanel;
+      for (int64_t d = 0; d < key_stride_; d += kLanes) {
+        Vec rows[kLanes] = {};
+        for (int64_t i = 0; i < present; ++i) {
+          const HeadMatrix<T> matrix(q, block_.batch, block_.head(first + i));
+          const T* row = matrix.row(block_.query(first + i));
+          rows[i] = load_terms(row, matrix.column_stride, d * P::kTerms, problem_.head_dim);
+        }
+        transpose(rows);
+        for (int i = 0; i < kLanes; ++i) store(panel + (d + i) * kPanel, rows[i]);
       }
     }
   }
 
-  // Panels of kPanel keys, dimension-major. What is missing of the last panel is left as it was: its scores are unused.
+  // As rows. Those beyond the tile's end are left as they were: their scores are unused.
   void pack_keys(const KeyRange& tile) {
-    const int64_t dim = problem_.head_dim;
-    for (int64_t key = 0; key < tile.count(); ++key)
-      spread(k_.row(tile.first + key), k_.column_stride, dim, 1.f, keys_ + key / kPanel * kPanel * dim + key % kPanel,
-             kPanel);
-  }
-
-  // target[i * target_stride] = factor * source[i * stride]
-  FUSEDOPS_INLINE void spread(const T* source, int64_t stride, int64_t count, float factor, float* target,
-                              int64_t target_stride) {
-    T gathered[kLanes];
-    for_each_vector(count, [&](int64_t i, auto lanes) {
-      const int64_t present = smaller(kLanes, count - i);
-      const T* elements = source + i * stride;
-      if (stride != 1) {
-        gather(elements, stride, present, gathered);
-        elements = gathered;
-      }
-      float values[kLanes];
-      store(values, load(elements, lanes) * splat(factor));
-      for (int64_t lane = 0; lane < present; ++lane) target[(i + lane) * target_stride] = values[lane];
-    });
+    for (int64_t key = 0; key < tile.count(); ++key) {
+      const T* row = k_.row(tile.first + key);
+      for (int64_t d = 0; d < key_stride_; d += kLanes)
+        store(keys_ + key * key_stride_ + d, load_terms(row, k_.column_stride, d * P::kTerms, problem_.head_dim));
+    }
   }
 
   // Panels of kPanel columns, key-major, padded with zeros. Returns whether all values are finite.
   bool pack_values(const KeyRange& tile) {
-    const int64_t dim = problem_.value_dim;
     Vec zeros{};
-    T gathered[kPanel];
-    for (int64_t column = 0; column < dim; column += kPanel) {
-      float* panel = values_ + column * kKeys;
-      const int64_t columns = smaller(kPanel, dim - column);
-      for (int64_t key = 0; key < tile.count(); ++key) {
-        const T* source = v_.row(tile.first + key) + column * v_.column_stride;
-        if (v_.column_stride != 1) {
-          gather(source, v_.column_stride, columns, gathered);
-          source = gathered;
+    for (int64_t key = 0; key < tile.count(); key += P::kTerms)
+      for (int64_t column = 0; column < value_stride(problem_); column += kLanes) {
+        Vec terms[P::kTerms] = {};
+        for (int64_t i = 0; i < smaller(P::kTerms, tile.count() - key); ++i) {
+          terms[i] = load_floats(v_.row(tile.first + key + i), v_.column_stride, column, problem_.value_dim);
+          zeros += terms[i] * splat(0.f);
         }
-        for (int half = 0; half < kPanel; half += kLanes) {
-          const int64_t present = columns - half;
-          Vec value{};
-          if (present >= kLanes)
-            value = load(source + half);
-          else if (present > 0)
-            value = load(source + half, SomeLanes{present});
-          store(panel + key * kPanel + half, value);
-          zeros += value * splat(0.f);
-        }
+        store(packed_values(key, column), P::join(terms));
       }
-    }
     return !has_non_finite(zeros);
   }
-
-  void attend_strip(const KeyRange& tile, int64_t row, bool finite_values, const SoftmaxState& state) {
-    const int64_t rows = smaller(kStrip, block_.rows() - row), dim = problem_.head_dim;
-    for (int64_t key = 0; key < tile.count(); key += kPanel)
-      for (int64_t d = 0; d < dim; d += kDepth)
-        multiply<1, kStrip>(queries_ + row * dim + d * kStrip, keys_ + key * dim + d * kPanel, smaller(kDepth, dim - d),
-                            d ? kOnes : nullptr, scores_ + key, kKeys);
-    float rescale[kStrip] = {};
-    const bool full = visibility_.is_full(tile) && problem_.softcap == 0;
-    for (int64_t r = 0; r < rows; ++r) {
-      if (!full) visibility_.apply(row + r, tile, scores_ + r * kKeys);
-      rescale[r] = online_softmax(scores_ + r * kKeys, tile.count(), state.max[row + r], state.sum[row + r]);
-    }
-    float* out = state.out + row * state.value_stride;
-    if (!finite_values) return add_visible_values(tile, rows, rescale, out);
-    for (int64_t column = 0; column < state.value_stride; column += kPanel)
-      multiply<kKeys, 1>(scores_, values_ + column * kKeys, tile.count(), rescale, out + column, state.value_stride);
+  static int64_t packed_floats(int64_t value_dim) { return round_up(value_dim, kPanel) * (kKeys / P::kTerms); }
+  float* packed_values(int64_t key, int64_t column) const {
+    return values_ + column / kPanel * (kKeys / P::kTerms * kPanel) + key / P::kTerms * kPanel + column % kPanel;
   }
 
-  // target[r] = rescale[r] * target[r] + sum_i left[r, i] * panel[i]; without rescale target[r] is only written.
-  template <int64_t left_row_stride, int64_t left_depth_stride>
-  FUSEDOPS_INLINE void multiply(const float* left, const float* panel, int64_t depth, const float* rescale,
-                                float* target, int64_t target_stride) {
-    Vec sums[kStrip][2] = {};
-    for (int64_t i = 0; i < depth; ++i) {
-      const Vec low = load(panel + i * kPanel), high = load(panel + i * kPanel + kLanes);
-#pragma GCC unroll 12
-      for (int r = 0; r < kStrip; ++r) {
-        const Vec factor = splat(left[r * left_row_stride + i * left_depth_stride]);
-        sums[r][0] += factor * low;
-        sums[r][1] += factor * high;
+  // --- a tile of keys; what is indexed by keys starts at the tile's first
+  // The rows of a vector's lanes or of a strip, and which of the keys any of them may see, from a strip's beginning.
+  struct Rows {
+    int64_t first;
+    int64_t count;
+    KeyRange keys;
+
+    bool see(int64_t key) const { return keys.first <= key && key < keys.last; }
+  };
+  Rows rows_from(int64_t first, int64_t max_count, const KeyRange& tile) const {
+    const int64_t count = smaller(max_count, block_.rows() - first);
+    if (count <= 0) return {first, 0, {0, 0}};
+    const KeyRange keys = seen_by_any(first, count, tile);
+    return {first, count, {keys.count() ? keys.first / kStrip * kStrip : keys.last, keys.last}};
+  }
+  // The rows of half a panel. A strip that is longer needs a weight, if 0, for every key that any of its rows sees.
+  Rows half_from(int64_t first, const KeyRange& tile) const {
+    Rows rows = rows_from(first, kLanes, tile);
+    if (kStrip > kLanes && rows.count > 0) rows.keys = rows_from(first / kStrip * kStrip, kStrip, tile).keys;
+    return rows;
+  }
+  KeyRange seen_by_any(int64_t first, int64_t count, const KeyRange& tile) const {
+    return visibility_.seen_by_any(block_.query(first), block_.query(first + count - 1)).within(tile).from(tile.first);
+  }
+  KeyRange seen_by_all(int64_t first, int64_t count, const KeyRange& tile) const {
+    return visibility_.seen_by_all(block_.query(first), block_.query(first + count - 1)).within(tile).from(tile.first);
+  }
+
+  void attend_panel(const KeyRange& tile, int64_t first, bool finite_values, const SoftmaxState& state) {
+    const Rows halves[] = {half_from(first, tile), half_from(first + kLanes, tile)};
+    multiply_keys(queries_ + first * key_stride_, halves);
+    float rescale[kPanel];
+    for (int half = 0; half < 2; ++half)
+      turn_into_weights(tile, halves[half], scores_ + half * kLanes, state, rescale + half * kLanes);
+    if (finite_values)
+      multiply_values(tile, first, rescale, state);
+    else
+      add_visible_values(halves, rescale, state);
+  }
+
+  // Half a register block where only half of the rows see any of a strip's keys.
+  void multiply_keys(const float* queries, const Rows (&halves)[2]) {
+    const int64_t first = smaller(halves[0].keys.first, halves[1].keys.first);
+    const int64_t last = larger(halves[0].keys.last, halves[1].keys.last);
+    const int64_t depth = ceil_divide(problem_.head_dim, P::kTerms);
+    int64_t d = 0;
+    do {
+      for (int64_t key = first; key < last; key += kStrip) {
+        const bool low = halves[0].see(key), high = halves[1].see(key);
+        if (low && high)
+          multiply_strip<2>(queries, key, 0, d, smaller(kDepth, depth - d));
+        else if (low || high)
+          multiply_strip<1>(queries, key, low ? 0 : kLanes, d, smaller(kDepth, depth - d));
+      }
+      d += kDepth;
+    } while (d < depth);
+  }
+  template <int vectors>
+  void multiply_strip(const float* queries, int64_t key, int64_t column, int64_t first_lane, int64_t depth) {
+    Sums<vectors> sums = {};
+    multiply<P, vectors>(keys_ + key * key_stride_ + first_lane, key_stride_, 1, queries + first_lane * kPanel + column,
+                         depth, sums);
+    float* scores = scores_ + key * kPanel + column;
+    if (first_lane == 0)
+      for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) { store(scores + r * kPanel + v * kLanes, sum); });
+    else
+      for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) {
+        float* cell = scores + r * kPanel + v * kLanes;
+        store(cell, load(cell) + sum);
+      });
+  }
+
+  // Online softmax in each lane: products q.k become weights, joined to lanes of terms.
+  void turn_into_weights(const KeyRange& tile, const Rows& rows, float* scores, const SoftmaxState& state,
+                         float* rescale) {
+    const KeyRange& keys = rows.keys;
+    if (keys.count() == 0) return store(rescale, splat(1.f));
+    if (natural_scores_) make_natural(keys, scores);
+    if (visibility_.has_mask())
+      add_biases(tile, rows, scores);
+    else
+      hide_outside_band(tile, rows, scores);
+
+    const Vec log2_e = splat(unit_ * 1.44269504f);
+    float *max = state.max + rows.first, *sum = state.sum + rows.first;
+    const Vec old_max = load(max);
+    Vec new_max = old_max;
+    for (int64_t key = keys.first; key < keys.last; ++key)
+      new_max = cpu::FUSEDOPS_ISA::max(new_max, load(scores + key * kPanel));
+    const Vec reference = select(new_max == splat(kMinusInfinity), Vec{}, new_max);
+    Vec sums{};
+    for (int64_t key = keys.first; key < keys.last; key += P::kTerms) {
+      Vec weights[P::kTerms] = {};
+      for (int64_t i = 0; i < smaller(P::kTerms, keys.last - key); ++i) {
+        weights[i] = exp2((load(scores + (key + i) * kPanel) - reference) * log2_e);
+        sums += weights[i];
+      }
+      store(scores + key / P::kTerms * kPanel, P::join(weights));
+    }
+    const Vec factor = exp2((old_max - reference) * log2_e);
+    store(max, new_max);
+    store(sum, load(sum) * factor + sums);
+    store(rescale, factor);
+  }
+
+  // From products q.k to what a mask can be added to.
+  void make_natural(const KeyRange& keys, float* scores) {
+    const Vec scale = splat(problem_.scale), softcap = splat(problem_.softcap);
+    for (int64_t key = keys.first; key < keys.last; ++key) {
+      const Vec score = load(scores + key * kPanel) * scale;
+      store(scores + key * kPanel, problem_.softcap > 0 ? cap(score, softcap) : score);
+    }
+  }
+
+  // The mask's rows become columns.
+  void add_biases(const KeyRange& tile, const Rows& rows, float* scores) {
+    for (int64_t r = 0; r < rows.count; ++r) {
+      float* biases = biases_ + r * kKeys;
+      for (int64_t key = 0; key < tile.count(); ++key) biases[key] = 0.f;
+      visibility_.add_mask_and_band(rows.first + r, tile, biases);
+    }
+    for (int64_t key = rows.keys.first / kLanes * kLanes; key < rows.keys.last; key += kLanes) {
+      Vec biases[kLanes];
+      for (int i = 0; i < kLanes; ++i) biases[i] = load(biases_ + i * kKeys + key);
+      transpose(biases);
+      for (int i = 0; i < kLanes; ++i) {
+        float* score = scores + (key + i) * kPanel;
+        store(score, add_bias(load(score), biases[i]));
       }
     }
-    // Adding the tile's own sum to what was there keeps the chains of rounding errors short.
-#pragma GCC unroll 12
-    for (int r = 0; r < kStrip; ++r)
-      for (int half = 0; half < 2; ++half) {
-        float* cell = target + r * target_stride + half * kLanes;
-        store(cell, rescale ? load(cell) * splat(rescale[r]) + sums[r][half] : sums[r][half]);
+  }
+
+  void hide_outside_band(const KeyRange& tile, const Rows& rows, float* scores) {
+    const KeyRange all = seen_by_all(rows.first, rows.count, tile);
+    if (all.first <= rows.keys.first && all.last >= rows.keys.last) return;
+    int32_t first[kLanes], last[kLanes];
+    for (int r = 0; r < kLanes; ++r) {
+      const KeyRange seen = seen_by_any(rows.first + smaller(r, rows.count - 1), 1, tile);
+      first[r] = static_cast<int32_t>(seen.first);
+      last[r] = static_cast<int32_t>(seen.last);
+    }
+    IntVec firsts, lasts;
+    std::memcpy(&firsts, first, sizeof firsts);
+    std::memcpy(&lasts, last, sizeof lasts);
+    const auto hide = [&](int64_t from, int64_t to) {
+      for (int64_t key = from; key < to; ++key) {
+        const IntVec position = static_cast<int32_t>(key) - IntVec{};
+        const Vec score = select(firsts <= position, load(scores + key * kPanel), splat(kMinusInfinity));
+        store(scores + key * kPanel, select(position < lasts, score, splat(kMinusInfinity)));
       }
+    };
+    hide(rows.keys.first, smaller(rows.keys.last, all.first));
+    hide(larger(rows.keys.first, all.last), rows.keys.last);
+  }
+
+  void multiply_values(const KeyRange& tile, int64_t first, const float* rescale, const SoftmaxState& state) {
+    Rows strips[kPanel / kStrip];
+    for (int i = 0; i < kPanel / kStrip; ++i) strips[i] = rows_from(first + i * kStrip, kStrip, tile);
+    for (int64_t column = 0; column < state.value_stride; column += kPanel)
+      for (const Rows& rows : strips) {
+        if (rows.keys.count() == 0) continue;
+        const int64_t row = rows.first - first;
+        if (column + kLanes < state.value_stride)
+          add_product<2>(rows, scores_ + row, column, rescale + row, state);
+        else
+          add_product<1>(rows, scores_ + row, column, rescale + row, state);
+      }
+  }
+  template <int vectors>
+  void add_product(const Rows& rows, const float* weights, int64_t column, const float* rescale,
+                   const SoftmaxState& state) {
+    const int64_t first = rows.keys.first / P::kTerms, last = ceil_divide(rows.keys.last, P::kTerms);
+    // Adding the tile's own sum to what was there keeps the chains of rounding errors short.
+    Sums<vectors> sums = {};
+    multiply<P, vectors>(weights + first * kPanel, 1, kPanel, packed_values(rows.keys.first, column), last - first,
+                         sums);
+    float* out = state.out + rows.first * state.value_stride + column;
+    for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) {
+      float* cell = out + r * state.value_stride + v * kLanes;
+      store(cell, load(cell) * splat(rescale[r]) + sum);
+    });
   }
 
   // The product with values that are not all finite: a weight of 0 hides its key, while 0 * NaN would not.
-  void add_visible_values(const KeyRange& tile, int64_t rows, const float* rescale, float* out) {
-    const int64_t stride = value_stride(problem_);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t column = 0; column < stride; ++column) {
-        const float* panel = values_ + column / kPanel * kPanel * kKeys + column % kPanel;
-        float sum = out[r * stride + column] * rescale[r];
-        for (int64_t key = 0; key < tile.count(); ++key)
-          if (scores_[r * kKeys + key] != 0.f) sum += scores_[r * kKeys + key] * panel[key * kPanel];
-        out[r * stride + column] = sum;
-      }
+  void add_visible_values(const Rows (&halves)[2], const float* rescale, const SoftmaxState& state) {
+    for (const Rows& rows : halves)
+      for (int64_t r = 0; r < rows.count; ++r)
+        for (int64_t column = 0; column < state.value_stride; column += kLanes) {
+          const int64_t lane = rows.first - halves[0].first + r;
+          float* out = state.out + (rows.first + r) * state.value_stride + column;
+          Vec sum = load(out) * splat(rescale[lane]);
+          for (int64_t key = rows.keys.first; key < rows.keys.last; ++key) {
+            const int term = key % P::kTerms;
+            const Vec weight = P::term(splat(scores_[key / P::kTerms * kPanel + lane]), term);
+            if (weight[0] != 0.f) sum += weight * P::term(load(packed_values(key, column)), term);
+          }
+          store(out, sum);
+        }
   }
-
-  // Dimensions summed at a time: longer chains of additions would lose accuracy, shorter ones time.
-  static constexpr int64_t kDepth = 32;
-  static constexpr float kOnes[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  static_assert(kStrip <= 12);
 
   const SdpaProblem& problem_;
   const HeadMatrix<T> k_, v_;
   const RowBlock& block_;
   const Visibility& visibility_;
-  float *queries_, *keys_, *values_, *scores_;
+  const int64_t key_stride_;
+  const bool natural_scores_;  // scores are what is exponentiated; else they are products q.k still
+  const float unit_;           // times a score: what is exponentiated
+  float *scores_, *biases_, *values_, *keys_, *queries_;
 };
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA

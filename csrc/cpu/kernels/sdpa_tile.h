@@ -9,9 +9,8 @@ namespace fusedops::cpu::FUSEDOPS_ISA {
 
 inline constexpr float kMinusInfinity = -__builtin_inff();
 
-FUSEDOPS_INLINE int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+FUSEDOPS_INLINE int64_t ceil_divide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+FUSEDOPS_INLINE int64_t round_up(int64_t value, int64_t multiple) { return ceil_divide(value, multiple) * multiple; }
 FUSEDOPS_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FUSEDOPS_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
@@ -35,6 +34,11 @@ struct KeyRange {
   int64_t last;  // exclusive
 
   int64_t count() const { return last - first; }
+  KeyRange within(const KeyRange& other) const {
+    const int64_t begin = larger(first, other.first);
+    return {begin, larger(begin, smaller(last, other.last))};
+  }
+  KeyRange from(int64_t origin) const { return {first - origin, last - origin}; }
 };
 
 // The (length, dim) matrix of one batch and head.
@@ -77,6 +81,14 @@ struct SoftmaxState {
 FUSEDOPS_INLINE float finite_or_zero(float max) { return max == kMinusInfinity ? 0.f : max; }
 FUSEDOPS_INLINE float exp(float x) { return exp(splat(x))[0]; }
 
+// A bias of minus infinity hides the key, whatever its score, even NaN.
+FUSEDOPS_INLINE Vec add_bias(Vec score, Vec bias) {
+  return select(bias == splat(kMinusInfinity), splat(kMinusInfinity), score + bias);
+}
+
+// softcap tanh(score / softcap)
+FUSEDOPS_INLINE Vec cap(Vec score, Vec softcap) { return softcap * tanh(score / softcap); }
+
 // Which keys the rows of a block see, and what is added to their scores.
 class Visibility {
  public:
@@ -92,22 +104,35 @@ class Visibility {
     }
   }
 
+  bool has_mask() const { return mask_ != nullptr; }
+
   // The keys that any row of the block may see.
   KeyRange keys() const {
-    const int64_t first = larger(0, problem_.band.first_key(block_.first_query));
-    const int64_t last = smaller(problem_.key_length, problem_.band.last_key(block_.last_query()) + 1);
-    return {first, larger(first, last)};
+    return seen_by_any(block_.first_query, block_.last_query()).within({0, problem_.key_length});
   }
 
   // Whether every row sees all keys of the tile.
   bool is_full(const KeyRange& tile) const {
-    return !mask_ && problem_.band.first_key(block_.last_query()) <= tile.first &&
-           problem_.band.last_key(block_.first_query) >= tile.last - 1;
+    const KeyRange seen = seen_by_all(block_.first_query, block_.last_query());
+    return !mask_ && seen.first <= tile.first && seen.last >= tile.last;
+  }
+
+  // The keys within the band of some, and of all, of the queries from `first` to `last`, both included.
+  KeyRange seen_by_any(int64_t first, int64_t last) const {
+    return {problem_.band.first_key(first), problem_.band.last_key(last) + 1};
+  }
+  KeyRange seen_by_all(int64_t first, int64_t last) const {
+    return {problem_.band.first_key(last), problem_.band.last_key(first) + 1};
   }
 
   // Turns a row's products q.k into the exponents of its softmax; hidden keys get minus infinity.
   void apply(int64_t row, const KeyRange& tile, float* scores) const {
-    if (problem_.softcap > 0) cap(tile.count(), scores);
+    if (problem_.softcap > 0) cap_all(tile.count(), scores);
+    add_mask_and_band(row, tile, scores);
+  }
+
+  // The part of it that depends on where the row and the keys are.
+  void add_mask_and_band(int64_t row, const KeyRange& tile, float* scores) const {
     if (mask_) add_mask(row, tile, scores);
     const int64_t query = block_.query(row);
     const int64_t first = smaller(larger(problem_.band.first_key(query) - tile.first, 0), tile.count());
@@ -117,11 +142,10 @@ class Visibility {
   }
 
  private:
-  void cap(int64_t count, float* scores) const {
+  void cap_all(int64_t count, float* scores) const {
     const Vec softcap = splat(problem_.softcap);
-    for_each_vector(count, [&](int64_t i, auto lanes) {
-      store(scores + i, softcap * tanh(load(scores + i, lanes) / softcap), lanes);
-    });
+    for_each_vector(count,
+                    [&](int64_t i, auto lanes) { store(scores + i, cap(load(scores + i, lanes), softcap), lanes); });
   }
 
   void add_mask(int64_t row, const KeyRange& tile, float* scores) const {
@@ -143,11 +167,6 @@ class Visibility {
         for (int64_t key = 0; key < tile.count(); ++key)
           scores[key] = add_bias(splat(scores[key]), splat(to_float(bias[key * mask_strides_[3]])))[0];
     });
-  }
-
-  // A bias of minus infinity hides the key, whatever its score, even NaN.
-  FUSEDOPS_INLINE Vec add_bias(Vec score, Vec bias) {
-    return select(bias == splat(kMinusInfinity), splat(kMinusInfinity), score + bias);
   }
 
   const SdpaProblem& problem_;

@@ -206,6 +206,8 @@ SDPA_CASES = [
     *_variants(_PACKED),
     dataclasses.replace(_PACKED, window=(40, 40)),  # wide windows: some tiles are seen in full, some in part, some not
     dataclasses.replace(_PACKED, lengths=(150, 150), causal=True, window=50),
+    dataclasses.replace(_PACKED, heads=(2, 2), causal=True),  # neighbouring rows see different keys
+    dataclasses.replace(_PACKED, heads=(6, 2), window=(20, 10)),
     SdpaCase(1, (2, 2), (32, 33), (16, 16), causal=True),  # the last tile of keys holds a single one
     *(
         dataclasses.replace(_MANY_TILES, **change)
