@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "cpu/executor.h"
@@ -56,8 +57,12 @@ class Pool final : public Executor {
   }
 
  private:
+  // As many as the system lets us have: the work goes on with fewer.
   void start_workers(int count) {
-    for (; workers_ < count; ++workers_) std::thread([this] { serve(); }).detach();
+    try {
+      for (; workers_ < count; ++workers_) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+    }
   }
 
   void serve() {

@@ -142,7 +142,8 @@ void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition
 
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
   const Partition partition(problem, executor.threads());
-  const int64_t rows = partition.queries_per_block * problem.group_size();
+  // By the problem alone, not by how it is cut: results must not depend on the number of threads.
+  const int64_t rows = problem.query_length * problem.group_size();
   dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
     if (rows <= StreamingAttention<T>::kMaxRows)
       run<T, StreamingAttention<T>>(problem, buffers, partition, executor);

@@ -11,7 +11,7 @@ template <class T>
 class StreamingAttention {
  public:
   static constexpr int64_t kKeys = 64;     // per tile: enough to make up for the start and end of its loops
-  static constexpr int64_t kMaxRows = 64;  // up to which this beats packing, measured
+  static constexpr int64_t kMaxRows = 16;  // up to which this beats packing, measured
 
   static int64_t value_stride(const SdpaProblem& problem) { return round_up(problem.value_dim, kPairLanes); }
   static int64_t padded_rows(int64_t rows) { return rows; }
