@@ -1,7 +1,7 @@
 """GELU's three forms against float64: all 16-bit numbers, and ten million float32 ones of every magnitude.
 
-Errors are in units in the last place of the result, half of one being the rounding's own; those of a subnormal result in
-units of the smallest normal number.
+Errors are in units in the last place of the result, half of one being the rounding's own; those of a subnormal result
+in units of the smallest normal number.
 """
 
 from __future__ import annotations
