@@ -26,6 +26,17 @@ class Mode(Enum):
     """As OVERHEAD, but MLX only builds its graph and never evaluates it."""
 
 
+class Limit(Enum):
+    """What a case cannot be faster than."""
+
+    COPY = "copy"
+    """Moving its bytes, read and written ones."""
+    READ = "read"
+    """Reading its bytes: hardly any are written."""
+    COMPUTE = "compute"
+    """The arithmetic of its matrix products."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case(ABC):
     """One operator at one shape."""
@@ -33,6 +44,11 @@ class Case(ABC):
     op: ClassVar[str]
     """The function of fusedops that is called."""
     mode: Mode = Mode.THROUGHPUT
+
+    @property
+    def kind(self) -> str:
+        """What the summary takes together."""
+        return self.op
 
     @property
     @abstractmethod
@@ -53,9 +69,9 @@ class Case(ABC):
         return None
 
     @property
-    def compute_bound(self) -> bool:
-        """Whether the limit is the FMA or matmul rate instead of the copy bandwidth."""
-        return False
+    def limit(self) -> Limit:
+        """What the shares in the report are shares of."""
+        return Limit.COPY
 
     @property
     def name(self) -> str:
@@ -70,6 +86,10 @@ class RmsNorm(Case):
     rows: int
     hidden: int
     residual: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "add + rms_norm" if self.residual else self.op
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -149,9 +169,13 @@ class Sdpa(Case):
     @property
     def description(self) -> str:
         heads = f"B{self.batch} H{self.query_heads}/{self.kv_heads} D{self.head_dim}"
-        if not self.compute_bound:
+        if self.kind == "decode":
             return f"decode {heads} KV{self.key_length}"
         return f"prefill {heads} L{self.query_length} {'causal' if self.causal else 'full'}"
+
+    @property
+    def kind(self) -> str:
+        return "prefill" if self.query_length > 1 else "decode"
 
     def bytes_moved(self, item_size: int) -> int:
         queries_and_output = 2 * self.query_heads * self.query_length
@@ -166,8 +190,8 @@ class Sdpa(Case):
         return 4 * self.batch * self.query_heads * pairs * self.head_dim
 
     @property
-    def compute_bound(self) -> bool:
-        return self.query_length > 1
+    def limit(self) -> Limit:
+        return Limit.COMPUTE if self.kind == "prefill" else Limit.READ
 
 
 def _activation(shape: Shape, approximate: Approximate) -> str:
@@ -236,15 +260,19 @@ def norms(device: str) -> list[Case]:
 
 
 def activations(device: str) -> list[Case]:
-    """Gelu in both forms and geglu of a thousand to ten million elements."""
+    """Gelu and geglu, each in both forms, of a thousand to ten million elements."""
     sizes = [10**exponent for exponent in range(3, 8)]
-    gelus = [Gelu(shape=(size,), approximate=approximate) for approximate in get_args(Approximate) for size in sizes]
-    return [*gelus, *(Geglu(shape=(size,)) for size in sizes)]
+    return [
+        activation(shape=(size,), approximate=approximate)
+        for activation in (Gelu, Geglu)
+        for approximate in get_args(Approximate)
+        for size in sizes
+    ]
 
 
 def prefills(device: str) -> list[Case]:
     """Lengths 128 to 2048, GQA and not, causal and full; on "mlx-cpu" only to 512: MLX's own takes seconds beyond."""
-    lengths = [length for length in (128, 512, 2048) if device != "mlx-cpu" or length <= 512]
+    lengths = [length for length in (128, 256, 512, 1024, 2048) if device != "mlx-cpu" or length <= 512]
     return [
         prefill(length, heads=heads, head_dim=head_dim, causal=causal)
         for heads, head_dim in (((8, 2), 128), ((12, 12), 64))
@@ -255,7 +283,7 @@ def prefills(device: str) -> list[Case]:
 
 def decodes(device: str) -> list[Case]:
     """One query of 32 heads to 8 kv heads of 128, 1024 to 16384 keys."""
-    return [decode(key_length) for key_length in (1024, 4096, 16384)]
+    return [decode(key_length) for key_length in (1024, 2048, 4096, 8192, 16384)]
 
 
 def overhead(device: str) -> list[Case]:

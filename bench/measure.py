@@ -6,15 +6,22 @@ import zlib
 
 import numpy as np
 
-from bench.cases import ITEM_SIZES, Case, Mode
+from bench.cases import ITEM_SIZES, Case, Limit, Mode
 from bench.framework import Framework
 from bench.limits import Limits
 from bench.reference import check
-from bench.report import Row
-from bench.timing import Timing, interleave
+from bench.row import Row
+from bench.timing import BUDGET_SECONDS, Timing, interleave
 
 
-def measure(case: Case, dtype: str, framework: Framework, limits: Limits, compiled: bool) -> list[Row]:
+def measure(
+    case: Case,
+    dtype: str,
+    framework: Framework,
+    limits: Limits,
+    compiled: bool,
+    budget_seconds: float = BUDGET_SECONDS,
+) -> list[Row]:
     """Times every implementation of `case`, on the same arrays. Raises WrongResult, before timing, if one is wrong."""
     random = np.random.default_rng(zlib.crc32(case.name.encode()))
     inputs = [framework.array(random.standard_normal(shape, np.float32), dtype) for shape in case.shapes.values()]
@@ -25,7 +32,7 @@ def measure(case: Case, dtype: str, framework: Framework, limits: Limits, compil
     del results
     lazy = case.mode is Mode.LAZY
     runs = {name: framework.timed(function, *inputs, lazy=lazy) for name, function in implementations.items()}
-    timings = interleave(runs, framework.sample_seconds)
+    timings = interleave(runs, framework.sample_seconds, budget_seconds)
     own = timings[framework.name].median_s
     return [row(case, dtype, framework.device, name, timing, own, limits) for name, timing in timings.items()]
 
@@ -37,8 +44,10 @@ def row(case: Case, dtype: str, device: str, impl: str, timing: Timing, own_medi
         bytes_moved = case.bytes_moved(ITEM_SIZES[dtype])
         gbps = bytes_moved / timing.median_s / 1e9
         gflops = case.flops / timing.median_s / 1e9 if case.flops else None
-        if gflops and case.compute_bound:
+        if case.limit is Limit.COMPUTE and gflops:
             limit_share = gflops / limits.compute(dtype)
+        elif case.limit is Limit.READ:
+            limit_share = gbps / limits.read(bytes_moved)
         else:
             limit_share = gbps / limits.copy(bytes_moved)
     return Row(

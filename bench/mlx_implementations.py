@@ -44,7 +44,7 @@ class Mlx(Framework):
 
     def implementations(self, case: Case, compiled: bool) -> dict[str, Implementation]:
         found = BUILDERS[type(case)](case)
-        if compiled and not isinstance(case, Sdpa):
+        if compiled:
             found["mx.compile"] = mx.compile(found[self.name])
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.limits import Limits
-
-
-@dataclass(frozen=True)
-class Row:
-    """One implementation of one case. All keys are in the JSON of every row, null where they mean nothing.
-
-    op: the function of fusedops. case: the shape and the flags. dtype: "f32", "f16" or "bf16".
-    device: "cpu", "cuda" or "mps" (torch), "mlx-cpu" or "mlx-gpu" (MLX).
-    impl: "fusedops"; the framework's own operator, "torch" or "mlx"; "composite" or "matmul+softmax" by hand;
-        "torch.compile" or "mx.compile", the framework's own through its compiler.
-    median_s, spread: see bench.timing.Timing; spread is null with fewer than three samples.
-    gbps: compulsory bytes / median_s. gflops: operations of the matrix products / median_s; null without any.
-    limit_share: prefill's gflops / the FMA or matmul rate; else gbps / the bandwidth of a copy of as many bytes,
-        which decode may exceed, because it hardly writes.
-    gbps, gflops and limit_share are null in the overhead suite, where next to nothing is computed.
-    ratio: the framework's own operator's median_s / this one's: above 1 is faster.
-    """
-
-    op: str
-    case: str
-    dtype: str
-    device: str
-    impl: str
-    median_s: float
-    spread: float | None
-    gbps: float | None
-    gflops: float | None
-    limit_share: float | None
-    ratio: float
+from bench.limits import Arithmetic, CpuLimits, Level, Limits
+from bench.row import Row
+from bench.summary import Summary
 
 
 def print_table(console: Console, title: str, rows: list[Row]) -> None:
@@ -93,27 +66,70 @@ def print_conditions(console: Console, environment: Mapping[str, Any], limits: M
     lines = ["ratio: time of the framework's own operator / time of this one"]
     for distinct in dict.fromkeys(limits.values()):
         devices = ", ".join(device for device, of_device in limits.items() if of_device is distinct)
-        copies = ", ".join(f"{_number(gbps)} ({_size(size)})" for size, gbps in sorted(distinct.copy_gbps.items()))
-        rates = ", ".join(f"{_number(gflops)} ({dtype})" for dtype, gflops in distinct.compute_gflops.items())
-        if copies:
-            lines.append(f"{devices}: GB/s of a copy, by bytes read and written: {copies}")
-        if rates:
-            lines.append(f"{devices}: GFLOP/s of arithmetic: {rates}")
+        lines += [f"{devices}: {line}" for line in _limit_lines(distinct)]
     lines.append(", ".join(f"{key}: {value}" for key, value in environment.items() if value))
     console.print("\n".join(lines), highlight=False, markup=False)
+
+
+def _limit_lines(limits: Limits) -> list[str]:
+    if isinstance(limits, CpuLimits):
+        return [*map(_levels_line, limits.levels.items()), *map(_arithmetic_line, limits.arithmetic.items())]
+    copies = ", ".join(f"{_number(gbps)} ({_size(size)})" for size, gbps in sorted(limits.copy_gbps.items()))
+    rates = ", ".join(f"{_number(gflops)} ({dtype})" for dtype, gflops in limits.compute_gflops.items())
+    lines = {"GB/s of a copy, by bytes read and written": copies, "GFLOP/s of arithmetic": rates}
+    return [f"{what}: {figures}" for what, figures in lines.items() if figures]
+
+
+def _levels_line(item: tuple[int, list[Level]]) -> str:
+    threads, levels = item
+    figures = ", ".join(f"{level.name} {_number(level.copy_gbps)} / {_number(level.read_gbps)}" for level in levels)
+    return f"GB/s of a copy (bytes read and written) / of reading, {_threads(threads)}: {figures}"
+
+
+def _arithmetic_line(item: tuple[int, Arithmetic]) -> str:
+    threads, gflops = item
+    figures = ", ".join(
+        f"{name} {_number(rate)}" + ("" if dtype == "float32" else f" ({dtype})")
+        for name, of_set in gflops.items()
+        for dtype, rate in of_set.items()
+    )
+    return f"GFLOP/s of multiply-adds into float32, {_threads(threads)}: {figures}"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _size(num_bytes: int) -> str:
     return f"{num_bytes // 2**10} KiB" if num_bytes < 2**20 else f"{num_bytes // 2**20} MiB"
 
 
-def write_json(path: Path, environment: Mapping[str, Any], limits: Mapping[str, Limits], rows: list[Row]) -> None:
+def print_summary(console: Console, summary: list[Summary]) -> None:
+    """The table that comes last."""
+    title = "fusedops against the better of the framework's own operator and, where timed, its compiler"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("device", "kind", "dtype"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("cases", "geometric mean", "least"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("in")
+    for of_kind in summary:
+        ratios = (f"{of_kind.geometric_mean:.2f}x", f"{of_kind.least:.2f}x")
+        table.add_row(of_kind.device, of_kind.kind, of_kind.dtype, str(of_kind.cases), *ratios, of_kind.least_case)
+    console.print(table)
+
+
+def write_json(
+    path: Path,
+    environment: Mapping[str, Any],
+    limits: Mapping[str, Limits],
+    rows: list[Row],
+    summary: list[Summary],
+) -> None:
     document = {
         "environment": environment,
-        "limits": {
-            device: {"copy_gbps": of_device.copy_gbps, "compute_gflops": of_device.compute_gflops}
-            for device, of_device in limits.items()
-        },
+        "limits": {device: of_device.as_dict() for device, of_device in limits.items()},
         "rows": [asdict(row) for row in rows],
+        "summary": [asdict(of_kind) for of_kind in summary],
     }
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -9,6 +9,7 @@ something wrong; 2: arguments that make no sense, or a device that is not here.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if not __package__:  # run as a script: Python then looks for modules in bench/ 
 
 from bench.cases import ITEM_SIZES, SUITES, Case, cases_of
 from bench.devices import DEVICES, why_missing
+from bench.timing import BUDGET_SECONDS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 COMPILERS = ("c++", "g++", "clang++")
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bench.session import run
 
     try:
-        run(cases, dtypes, options.compile, options.json)
+        run(cases, dtypes, options.compile, options.seconds, options.json)
     except WrongResult as error:
         print(f"wrong result: {error}", file=sys.stderr)
         return 1
@@ -69,6 +71,13 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dtype", action="append", choices=ITEM_SIZES, help="repeatable; default: f32 and bf16")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: as many as the CPU has")
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=BUDGET_SECONDS,
+        metavar="S",
+        help="how long each implementation of a case is timed; default: %(default)s",
+    )
     parser.add_argument("--compile", action="store_true", help="also time the frameworks' own through their compilers")
     parser.add_argument("--json", type=writable, metavar="PATH", help="write the results there, too")
     parser.add_argument("--list", action="store_true", help="print the cases and exit")
@@ -79,6 +88,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
 
 
 def writable(text: str) -> Path:

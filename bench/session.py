@@ -13,18 +13,26 @@ from bench.framework import Framework, open_framework
 from bench.limits import CpuLimits, GpuLimits, Limits
 from bench.measure import measure
 from bench.progress import progress
-from bench.report import Row, print_conditions, print_table, write_json
+from bench.report import print_conditions, print_summary, print_table, write_json
+from bench.row import Row
+from bench.summary import summarise
 
 WIDTH_OF_FILES = 132
 
 
-def run(cases: dict[str, list[Case]], dtypes: list[str], compiled: bool, json_path: Path | None) -> None:
+def run(
+    cases: dict[str, list[Case]],
+    dtypes: list[str],
+    compiled: bool,
+    budget_seconds: float,
+    json_path: Path | None,
+) -> None:
     """Times the cases of each device, and prints and writes what comes out. Raises bench.reference.WrongResult."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
     frameworks: dict[str, Framework] = {}
     limits: dict[str, Limits] = {}
     cpu_limits = CpuLimits()
-    rows: list[Row] = []
+    measured: list[tuple[Case, list[Row]]] = []
     with progress(console, len(dtypes) * sum(map(len, cases.values()))) as begin:
         for device, of_device in cases.items():
             framework = frameworks[device] = open_framework(device)
@@ -34,10 +42,12 @@ def run(cases: dict[str, list[Case]], dtypes: list[str], compiled: bool, json_pa
                 for case in of_device:
                     begin(f"{device} {dtype} {case.op} {case.name}")
                     with framework.without_gradients():
-                        of_dtype += measure(case, dtype, framework, limits[device], compiled)
+                        rows = measure(case, dtype, framework, limits[device], compiled, budget_seconds)
+                    measured.append((case, rows))
+                    of_dtype += rows
                 print_table(console, f"{device} {dtype}", of_dtype)
-                rows += of_dtype
-    here = environment(frameworks.values())
+    here, summary = environment(frameworks.values()), summarise(measured)
     print_conditions(console, here, limits)
+    print_summary(console, summary)
     if json_path:
-        write_json(json_path, here, limits, rows)
+        write_json(json_path, here, limits, [row for _, rows in measured for row in rows], summary)

@@ -12,7 +12,6 @@ Run = Callable[[int], None]
 Clock = Callable[[], float]
 
 BUDGET_SECONDS = 0.8
-"""All samples of one implementation together, unless a single one takes longer."""
 MAX_ROUNDS = 50
 MIN_SAMPLES_FOR_SPREAD = 3
 
@@ -29,17 +28,23 @@ class Timing:
     spread: float | None
 
 
-def interleave(runs: Mapping[str, Run], sample_seconds: float, clock: Clock = time.perf_counter) -> dict[str, Timing]:
+def interleave(
+    runs: Mapping[str, Run],
+    sample_seconds: float,
+    budget_seconds: float = BUDGET_SECONDS,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Timing]:
     """Times all implementations against each other. Call each once before, so that none is timed compiling.
 
-    A sample repeats its call until it takes about `sample_seconds`.
+    A sample repeats its call until it takes about `sample_seconds`. All samples of one implementation together take
+    `budget_seconds`, unless a single one takes longer.
     """
     repeats: dict[str, int] = {}
     rounds: dict[str, int] = {}
     for name, run in runs.items():
         seconds = _warm_up(run, sample_seconds, clock)
         repeats[name] = max(1, round(sample_seconds / seconds))
-        rounds[name] = max(1, min(MAX_ROUNDS, int(BUDGET_SECONDS / (repeats[name] * seconds))))
+        rounds[name] = max(1, min(MAX_ROUNDS, int(budget_seconds / (repeats[name] * seconds))))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(max(rounds.values())):
         for name, run in runs.items():

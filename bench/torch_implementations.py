@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import fusedops
 from bench.cases import Case, Geglu, Gelu, RmsNorm, Sdpa
 from bench.framework import EPS, Framework, Implementation, of_sum, scores_fit
+from bench.torch_kernels import kernel_alone
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 SYNCHRONIZE: dict[str, Callable[[], None]] = {
@@ -42,8 +43,8 @@ class Torch(Framework):
         return array.cpu().float().numpy()
 
     def implementations(self, case: Case, compiled: bool) -> dict[str, Implementation]:
-        found = BUILDERS[type(case)](case)
-        if compiled and not isinstance(case, Sdpa):
+        found = BUILDERS[type(case)](case) | (kernel_alone(case) if self.on_cpu else {})
+        if compiled:
             torch.compiler.reset()  # else the shapes of earlier cases make this one a dynamic one
             found["torch.compile"] = torch.compile(found[self.name], fullgraph=True)
         return found

@@ -17,13 +17,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bench.devices
 import bench.run
-from bench.cases import SUITES, Case, Geglu, Gelu, Mode, RmsNorm, Sdpa, cases_of, prefill
+from bench.caches import Cache, caches, working_set
+from bench.cases import SUITES, Case, Geglu, Gelu, Limit, Mode, RmsNorm, Sdpa, cases_of, prefill
 from bench.framework import open_framework
-from bench.limits import SMALLEST_COPY, Limits
+from bench.limits import LARGEST, SMALLEST, CpuLimits, Limits
 from bench.measure import measure, row
 from bench.reference import WrongResult, check
 from bench.report import seconds
+from bench.row import Row
+from bench.summary import Summary
+from bench.summary import summarise as summarise_run
 from bench.timing import MAX_ROUNDS, Timing, interleave, summarise
+from fusedops import _core
 
 FRAMEWORK_OF = {"cpu": "torch", "mlx-cpu": "mlx"}
 DEVICES_HERE = [device for device, framework in FRAMEWORK_OF.items() if find_spec(framework)]
@@ -60,6 +65,8 @@ def test_list_prints_every_case(suite: str, device: str, capsys: pytest.CaptureF
         (["--dtype", "f64"], "--dtype: invalid choice: 'f64'"),
         (["--threads", "0"], "--threads: '0' is not a positive number"),
         (["--threads", "two"], "--threads: 'two' is not a positive number"),
+        (["--seconds", "0"], "--seconds: '0' is not a positive number"),
+        (["--seconds", "nan"], "--seconds: 'nan' is not a positive number"),
         (["--json", "/no/such/folder/results.json"], "--json: cannot write '/no/such/folder/results.json'"),
         (["--json", "/"], "--json: cannot write '/'"),
         (["--fast"], "unrecognized arguments: --fast"),
@@ -109,7 +116,7 @@ def test_a_run_writes_the_documented_json(device: str, tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, script, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     document = json.loads(path.read_text())
-    assert list(document) == ["environment", "limits", "rows"]
+    assert list(document) == ["environment", "limits", "rows", "summary"]
     assert document["environment"]["threads"] == 1
     assert document["environment"]["numpy"] == np.__version__
     assert list(document["limits"]) == [device]
@@ -170,7 +177,7 @@ def test_suites_are_sound(device: str) -> None:
         assert device.startswith("mlx") or case.mode is not Mode.LAZY
     quick = cases_of(["quick"], device)
     assert {case.op for case in quick} == {"rms_norm", "gelu", "geglu", "sdpa"}
-    assert {case.compute_bound for case in quick if case.op == "sdpa"} == {True, False}
+    assert {case.limit for case in quick if case.op == "sdpa"} == {Limit.COMPUTE, Limit.READ}
     assert {case.residual for case in quick if isinstance(case, RmsNorm)} == {True, False}
 
 
@@ -199,7 +206,7 @@ class FakeMachine:
 def test_samples_are_long_enough_and_interleaved() -> None:
     machine = FakeMachine()
     runs = {"a": machine.implementation("a", 3e-6), "b": machine.implementation("b", 0.02)}
-    timings = interleave(runs, 1e-3, machine.clock)
+    timings = interleave(runs, 1e-3, clock=machine.clock)
     assert timings["a"].median_s == pytest.approx(3e-6)
     assert timings["b"].median_s == pytest.approx(0.02)
     assert timings["a"].spread == pytest.approx(0, abs=1e-6)
@@ -221,14 +228,14 @@ def test_a_machine_that_slows_down_does_not_change_the_ratio() -> None:
         if machine.now > 0.5:
             machine.slowness = 3.0
 
-    timings = interleave({"fast": fast, "slow": slow_and_heating}, 1e-3, machine.clock)
+    timings = interleave({"fast": fast, "slow": slow_and_heating}, 1e-3, clock=machine.clock)
     assert timings["fast"].median_s == pytest.approx(0.03)
     assert timings["slow"].median_s == pytest.approx(0.06)
 
 
 def test_slow_calls_are_timed_once() -> None:
     machine = FakeMachine()
-    timings = interleave({"slow": machine.implementation("slow", 5.0)}, 1e-3, machine.clock)
+    timings = interleave({"slow": machine.implementation("slow", 5.0)}, 1e-3, clock=machine.clock)
     assert timings["slow"] == Timing(5.0, None)
     assert machine.now == 15.0  # two calls to see how long it takes, one sample
 
@@ -241,7 +248,7 @@ def test_a_slow_start_does_not_shorten_the_samples() -> None:
         machine.now += 0.1 if not machine.log else 0
         steady(repeats)
 
-    timings = interleave({"steady": cold_at_first}, 1e-3, machine.clock)
+    timings = interleave({"steady": cold_at_first}, 1e-3, clock=machine.clock)
     assert machine.log[-1] == ("steady", 100)
     assert timings["steady"].median_s == pytest.approx(1e-5)
 
@@ -345,8 +352,11 @@ def test_wrong_results_are_found(case: Case, broken: Callable[..., list[np.ndarr
 
 
 class KnownLimits(Limits):
-    def _measure_copy(self, bytes_moved: int) -> float:
+    def _measure_copy(self, num_bytes: int) -> float:
         return 50.0
+
+    def _measure_read(self, num_bytes: int) -> float:
+        return 40.0
 
     def _measure_compute(self, dtype: str) -> float:
         return 200.0
@@ -372,19 +382,88 @@ def test_a_compute_bound_row() -> None:
     assert found.ratio == pytest.approx(0.5)
 
 
-def test_decode_is_held_against_the_copy_bandwidth() -> None:
+def test_decode_is_held_against_the_read_bandwidth() -> None:
     found = row(DECODE, "f32", "cpu", "fusedops", Timing(1e-5, None), 1e-5, KnownLimits())
     assert found.gbps is not None and found.gflops is not None
-    assert found.limit_share == pytest.approx(found.gbps / 50)
+    assert found.limit_share == pytest.approx(found.gbps / 40)
 
 
 def test_limits_are_measured_once_for_every_size_and_dtype() -> None:
     limits = KnownLimits()
-    for bytes_moved in (1, SMALLEST_COPY, SMALLEST_COPY + 1, 2 * SMALLEST_COPY):
-        limits.copy(bytes_moved)
+    for num_bytes in (1, SMALLEST, SMALLEST + 1, LARGEST + 1):
+        limits.copy(num_bytes)
+        limits.read(num_bytes)
     limits.compute("f32")
-    assert limits.copy_gbps == {SMALLEST_COPY: 50.0, 2 * SMALLEST_COPY: 50.0}
+    assert limits.copy_gbps == {SMALLEST: 50.0, SMALLEST + 1: 50.0, LARGEST: 50.0}
+    assert limits.read_gbps == {SMALLEST: 40.0, SMALLEST + 1: 40.0, LARGEST: 40.0}
     assert limits.compute_gflops == {"f32": 200.0}
+
+
+def test_the_limits_of_a_cpu() -> None:
+    limits = CpuLimits()
+    assert sorted(limits.levels) == sorted(limits.arithmetic) == sorted({1, _core.threads()})
+    for levels in limits.levels.values():
+        assert [level.name for level in levels] == [f"L{cache.level}" for cache in caches()] + ["memory"]
+        assert all(level.copy_gbps > 0 and level.read_gbps > 0 for level in levels)
+    for rates in limits.arithmetic.values():
+        assert {_core.instruction_set(), "scalar"} <= rates.keys()
+        assert all(rate > 0 for of_set in rates.values() for rate in of_set.values())
+        best = max(of_set["float32"] for of_set in rates.values())
+        assert best > rates["scalar"]["float32"]
+    of_all_threads = limits.arithmetic[_core.threads()]
+    assert limits.compute("f32") == limits.compute("f16") == max(rates["float32"] for rates in of_all_threads.values())
+    assert limits.compute("bf16") == max(rate for rates in of_all_threads.values() for rate in rates.values())
+
+
+@pytest.mark.skipif(not Path("/sys/devices/system/cpu/cpu0/cache").exists(), reason="the system does not tell")
+def test_caches_grow_with_their_level() -> None:
+    found = caches()
+    assert [cache.level for cache in found] == sorted({cache.level for cache in found})
+    assert [cache.size for cache in found] == sorted(cache.size for cache in found)
+
+
+def test_working_sets_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    private, shared = Cache(level=1, size=2**15, shared_by=1), Cache(level=3, size=2**25, shared_by=4)
+    assert [working_set(private, threads) for threads in (1, 2, 8, 16)] == [2**14, 2**15, 2**17, 2**17]
+    assert [working_set(shared, threads) for threads in (1, 2, 8, 16)] == [2**24, 2**24, 2**25, 2**25]
+
+
+def row_of(case: Case, device: str, impl: str, median_s: float) -> Row:
+    return row(case, "f32", device, impl, Timing(median_s, None), 1e-3, KnownLimits())
+
+
+def test_the_summary_takes_the_better_of_the_framework_and_its_compiler() -> None:
+    times = {"fusedops": 1e-4, "torch": 4e-4, "composite": 1e-6}
+    slower = [row_of(NORM, "cpu", impl, time) for impl, time in times.items()]
+    wider = RmsNorm(rows=2, hidden=8)
+    faster = [row_of(wider, "cpu", impl, time) for impl, time in (times | {"torch.compile": 1e-4}).items()]
+    decode = [row_of(DECODE, "mlx-cpu", impl, time) for impl, time in {"fusedops": 2e-4, "mlx": 1e-4}.items()]
+    assert summarise_run([(NORM, slower), (wider, faster), (DECODE, decode)]) == [
+        Summary("cpu", "rms_norm", "f32", 2, pytest.approx(2.0), pytest.approx(1.0), "2x8"),
+        Summary("mlx-cpu", "decode", "f32", 1, pytest.approx(0.5), pytest.approx(0.5), DECODE.name),
+    ]
+
+
+def test_kinds_do_not_mix_limits() -> None:
+    cases = cases_of(list(SUITES), "cpu")
+    for kind in {case.kind for case in cases}:
+        assert len({case.limit for case in cases if case.kind == kind}) == 1
+    assert {case.kind for case in cases} >= {"rms_norm", "add + rms_norm", "gelu", "geglu", "decode", "prefill"}
+
+
+@pytest.mark.skipif(not find_spec("torch"), reason="torch is not installed")
+@pytest.mark.parametrize("case", [RmsNorm(rows=64, hidden=4096, residual=residual) for residual in (False, True)])
+def test_the_kernel_alone_writes_where_it_wrote_before(case: RmsNorm) -> None:
+    framework = open_framework("cpu")
+    for dtype in ("f32", "f16", "bf16"):
+        inputs = [framework.array(array, dtype) for array in inputs_of(case)]
+        kernel = framework.implementations(case, compiled=False)["kernel"]
+        first, again = kernel(*inputs), kernel(*inputs)
+        assert [output.data_ptr() for output in first] == [output.data_ptr() for output in again]
+        check(
+            case, dtype, [framework.to_numpy(array) for array in inputs], {"kernel": framework.results(kernel, inputs)}
+        )
 
 
 BY_HAND: dict[str, set[str]] = {

@@ -126,6 +126,21 @@ void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& m
   cpu::sdpa(problem, buffers, cpu::own_threads());
 }
 
+nb::dict arithmetic_rates(int threads) {
+  std::vector<cpu::Rate> rates;
+  {
+    nb::gil_scoped_release release;
+    rates = cpu::arithmetic_rates(threads);
+  }
+  nb::dict by_set;
+  for (const cpu::Rate& rate : rates) {
+    const char* name = rate.instruction_set.c_str();
+    if (!by_set.contains(name)) by_set[name] = nb::dict();
+    nb::cast<nb::dict>(by_set[name])[rate.dtype.c_str()] = rate.gflops;
+  }
+  return by_set;
+}
+
 }  // namespace
 }  // namespace fusedops
 
@@ -152,7 +167,11 @@ NB_MODULE(_core, m) {
   m.def("instruction_set", &cpu::instruction_set, "The instruction set that the CPU kernels use on this machine.");
   m.def("threads", [] { return cpu::own_threads().threads(); }, "Threads that numpy and MLX calls use.");
   m.def("copy_bandwidth", &cpu::copy_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
-        "GB/s read plus written by a copy of `num_bytes` bytes, the best of several passes.");
-  m.def("fma_rate", &cpu::fma_rate, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
-        "GFLOP/s of float32 multiply-adds in the widest vectors in use, the best of several passes.");
+        "GB/s read plus written by the fastest way to copy `num_bytes` bytes, the best of several passes.");
+  m.def("read_bandwidth", &cpu::read_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "GB/s of reading `num_bytes` bytes, the best of several passes.");
+  m.def(
+      "arithmetic_rates", &arithmetic_rates, "threads"_a,
+      "GFLOP/s of multiply-adds into float32, by instruction set, the best first, and by the factors' dtype: the best "
+      "of several passes.");
 }

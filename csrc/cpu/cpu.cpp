@@ -10,29 +10,41 @@ namespace fusedops::cpu {
 
 namespace {
 
-struct Candidate {
-  const Kernels& kernels;
-  bool supported;
-};
-
 // The best that this CPU has, or what FUSEDOPS_INSTRUCTION_SET names if the CPU has it (for tests).
 const Kernels& choose() {
-  const Candidate candidates[] = {
-#if defined(__x86_64__)
-      {avx512_bf16::kernels, __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16")},
-      {avx512::kernels, !!__builtin_cpu_supports("x86-64-v4")},
-      {avx2::kernels, !!__builtin_cpu_supports("x86-64-v3")},
-#endif
-      {baseline::kernels, true},
-      {scalar::kernels, true},
-  };
   const char* wanted = std::getenv("FUSEDOPS_INSTRUCTION_SET");
-  for (const Candidate& candidate : candidates)
-    if (candidate.supported && (!wanted || std::strcmp(wanted, candidate.kernels.name) == 0)) return candidate.kernels;
-  return baseline::kernels;
+  const std::vector<const Kernels*> supported = supported_kernels();
+  for (const Kernels* kernels : supported)
+    if (wanted && std::strcmp(wanted, kernels->name) == 0) return *kernels;
+  return *supported.front();
 }
 
 }  // namespace
+
+std::vector<const Kernels*> supported_kernels() {
+  std::vector<const Kernels*> supported;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("x86-64-v4")) {
+    if (__builtin_cpu_supports("avx512bf16")) supported.push_back(&avx512_bf16::kernels);
+    supported.push_back(&avx512::kernels);
+  }
+  if (__builtin_cpu_supports("x86-64-v3")) supported.push_back(&avx2::kernels);
+#endif
+  supported.push_back(&baseline::kernels);
+  supported.push_back(&scalar::kernels);
+  return supported;
+}
+
+const char* name_of(const Kernels& kernels) {
+  if (&kernels != &baseline::kernels) return kernels.name;
+#if defined(__aarch64__)
+  return "neon";
+#elif defined(__x86_64__)
+  return "sse2";
+#else
+  return "generic";
+#endif
+}
 
 const Kernels& kernels() {
   static const Kernels& chosen = choose();
@@ -70,15 +82,6 @@ void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& exec
   kernels().sdpa(problem, buffers, executor);
 }
 
-const char* instruction_set() {
-  if (&kernels() != &baseline::kernels) return kernels().name;
-#if defined(__aarch64__)
-  return "neon";
-#elif defined(__x86_64__)
-  return "sse2";
-#else
-  return "generic";
-#endif
-}
+const char* instruction_set() { return name_of(kernels()); }
 
 }  // namespace fusedops::cpu
