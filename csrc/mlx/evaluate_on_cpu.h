@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/pages.h"
+#include "cpu/outputs.h"
 #include "mlx/allocator.h"
 #include "mlx/arrays.h"
 #include "mlx/backend/cpu/encoder.h"

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "cpu/pages.h"
+#include "cpu/outputs.h"
 
 namespace fusedops::torch {
 namespace {

@@ -4,6 +4,7 @@
 #include "cpu/kernels/activations.h"
 #include "cpu/kernels/gelu_table.h"
 #include "cpu/kernels/kernels.h"
+#include "cpu/outputs.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 namespace {
@@ -14,17 +15,21 @@ void run(const GegluProblem& problem, const GegluBuffers& buffers, Executor& exe
   const ArrayView& up = *buffers.up;
   const Extents extents = extents_of(problem.shape, !problem.packed && is_contiguous(gate) && is_contiguous(up));
   const Rows gate_rows(gate), up_rows(up);
-  for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
-    const Gelu<form, kAccuracyFor<T>> gelu;
-    SpanReader<T> gate_reader(gate, gate_rows, span), up_reader(up, up_rows, span);
-    for (int64_t row = span.first_row; row < span.last_row; ++row) {
-      const T* gates = gate_reader.read(row);
-      const T* ups = up_reader.read(row);
-      T* y = static_cast<T*>(buffers.y) + row * extents.columns + span.first_column;
-      for_each_vector(span.columns(), [&](int64_t i, auto lanes) {
-        store(y + i, gelu(load(gates + i, lanes)) * load(ups + i, lanes), lanes);
-      });
-    }
+  const bool past_caches = write_past_caches(3 * extents.rows * extents.columns * sizeof(T));
+  dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
+    for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+      const Gelu<form, kAccuracyFor<T>> gelu;
+      SpanReader<T> gate_reader(gate, gate_rows, span), up_reader(up, up_rows, span);
+      for (int64_t row = span.first_row; row < span.last_row; ++row) {
+        const T* gates = gate_reader.read(row);
+        const T* ups = up_reader.read(row);
+        T* y = static_cast<T*>(buffers.y) + row * extents.columns + span.first_column;
+        for_each_vector_of<Whole>(y, span.columns(), [&](int64_t i, auto lanes) {
+          store(y + i, gelu(load(gates + i, lanes)) * load(ups + i, lanes), lanes);
+        });
+      }
+      finish_stores(whole);
+    });
   });
 }
 

@@ -4,6 +4,7 @@
 #include "cpu/kernels/gather.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
+#include "cpu/outputs.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 namespace {
@@ -25,22 +26,39 @@ float sum_of_squares(const T* x, int64_t count) {
   return sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+// Asks for the element that lies `count` further, which with rows that follow one another is the next row's: what is
+// done with a row leaves memory the time to bring it into L2. Harmless where nothing lies there.
 template <class T>
-void add(const T* a, const T* b, int64_t count, T* sum) {
-  for_each_vector(count,
-                  [&](int64_t i, auto lanes) { store(sum + i, load(a + i, lanes) + load(b + i, lanes), lanes); });
+void prefetch_next(const T* row, int64_t i, int64_t count) {
+  __builtin_prefetch(row + i + count, 0, 2);
+}
+
+// Where `sum` is written past the caches, `kept` gets it, too; else it is `sum` itself.
+template <class Whole, class T>
+void add(const T* a, const T* b, int64_t count, T* sum, T* kept) {
+  for_each_vector_of<Whole>(sum, count, [&](int64_t i, auto lanes) {
+    prefetch_next(a, i, count);
+    prefetch_next(b, i, count);
+    const Vec v = load(a + i, lanes) + load(b + i, lanes);
+    if constexpr (__is_same(Whole, PastCaches)) store(sum + i, v, lanes);
+    store(kept + i, v, cached(lanes));
+  });
 }
 
 // `weight` may be null.
-template <class T, class Weight>
+template <class Whole, class T, class Weight>
 void scale(const T* x, const Weight* weight, float weight_offset, float factor, int64_t count, T* y) {
   const Vec factors = splat(factor), offset = splat(weight_offset);
   if (!weight) {
     const Vec constant = factors * (splat(1.f) + offset);
-    for_each_vector(count, [&](int64_t i, auto lanes) { store(y + i, load(x + i, lanes) * constant, lanes); });
+    for_each_vector_of<Whole>(y, count, [&](int64_t i, auto lanes) {
+      prefetch_next(x, i, count);
+      store(y + i, load(x + i, lanes) * constant, lanes);
+    });
     return;
   }
-  for_each_vector(count, [&](int64_t i, auto lanes) {
+  for_each_vector_of<Whole>(y, count, [&](int64_t i, auto lanes) {
+    prefetch_next(x, i, count);
     store(y + i, load(x + i, lanes) * factors * (load(weight + i, lanes) + offset), lanes);
   });
 }
@@ -59,21 +77,29 @@ void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor&
       weight = gathered_weight;
     }
   }
-  for_each_row_block(executor, problem.rows, columns, [&](const Span& span) {
-    SpanReader<T> x_reader(buffers.x, x_rows, span);
-    SpanReader<T> residual_reader(buffers.residual ? *buffers.residual : buffers.x, residual_rows, span);
-    for (int64_t row = span.first_row; row < span.last_row; ++row) {
-      const T* x = x_reader.read(row);
-      if (buffers.residual) {
-        T* sum = static_cast<T*>(buffers.sum) + row * columns;
-        add(x, residual_reader.read(row), columns, sum);
-        x = sum;
+  const int64_t arrays = buffers.residual ? 4 : 2;
+  const bool past_caches = write_past_caches(arrays * problem.rows * columns * sizeof(T));
+  dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
+    for_each_row_block(executor, problem.rows, columns, [&](const Span& span) {
+      SpanReader<T> x_reader(buffers.x, x_rows, span);
+      SpanReader<T> residual_reader(buffers.residual ? *buffers.residual : buffers.x, residual_rows, span);
+      Scratch<T> kept_sum(buffers.residual && __is_same(Whole, PastCaches) ? columns : 0);
+      for (int64_t row = span.first_row; row < span.last_row; ++row) {
+        const T* x = x_reader.read(row);
+        if (buffers.residual) {
+          T* sum = static_cast<T*>(buffers.sum) + row * columns;
+          T* kept = kept_sum ? kept_sum : sum;
+          add<Whole>(x, residual_reader.read(row), columns, sum, kept);
+          x = kept;
+        }
+        const float mean_square = columns ? sum_of_squares(x, columns) / static_cast<float>(columns) : 0.f;
+        const float reciprocal_rms = 1.f / __builtin_sqrtf(mean_square + problem.eps);
+        if (buffers.reciprocal_rms) buffers.reciprocal_rms[row] = reciprocal_rms;
+        T* y = static_cast<T*>(buffers.y) + row * columns;
+        scale<Whole>(x, weight, problem.weight_offset, reciprocal_rms, columns, y);
       }
-      const float mean_square = columns ? sum_of_squares(x, columns) / static_cast<float>(columns) : 0.f;
-      const float reciprocal_rms = 1.f / __builtin_sqrtf(mean_square + problem.eps);
-      if (buffers.reciprocal_rms) buffers.reciprocal_rms[row] = reciprocal_rms;
-      scale(x, weight, problem.weight_offset, reciprocal_rms, columns, static_cast<T*>(buffers.y) + row * columns);
-    }
+      finish_stores(whole);
+    });
   });
 }
 

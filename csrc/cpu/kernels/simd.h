@@ -154,6 +154,9 @@ struct AllLanes {};
 struct SomeLanes {
   int64_t count;
 };
+// All lanes, whose stores go past the caches where the CPU can: for outputs that those do not hold. The vectors have to
+// lie at multiples of their size, and finish_stores() has to follow before another thread may read them.
+struct PastCaches : AllLanes {};
 
 template <class T>
 FUSEDOPS_INLINE Vec widen(HalfBitsVec bits) {
@@ -206,6 +209,34 @@ FUSEDOPS_INLINE void store(T* target, Vec v, SomeLanes lanes) {
 }
 
 template <class T>
+FUSEDOPS_INLINE void store(T* target, Vec v, PastCaches) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_stream_ps(target, (__m512)v);
+  else
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(target), (__m256i)narrow<T>(v));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    _mm256_stream_ps(target, (__m256)v);
+  else
+    _mm_stream_si128(reinterpret_cast<__m128i*>(target), (__m128i)narrow<T>(v));
+#else
+  store(target, v);
+#endif
+}
+
+FUSEDOPS_INLINE void finish_stores(AllLanes) {}
+FUSEDOPS_INLINE void finish_stores(PastCaches) {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+
+// The same lanes, whose stores go through the caches.
+FUSEDOPS_INLINE AllLanes cached(AllLanes) { return {}; }
+FUSEDOPS_INLINE SomeLanes cached(SomeLanes lanes) { return lanes; }
+
+template <class T>
 FUSEDOPS_INLINE float to_float(T value) {
   if constexpr (sizeof(T) == 4)
     return value;
@@ -213,13 +244,34 @@ FUSEDOPS_INLINE float to_float(T value) {
     return load(&value, SomeLanes{1})[0];
 }
 
-// body(offset, lanes) for every vector of `count` elements, the last one perhaps partial.
-template <class Body>
-FUSEDOPS_INLINE void for_each_vector(int64_t count, Body&& body) {
-  int64_t i = 0;
+// body(offset, lanes) for every vector of the elements from `first` up to `count`, the last one perhaps partial.
+template <class Whole = AllLanes, class Body>
+FUSEDOPS_INLINE void for_each_vector(int64_t count, Body&& body, int64_t first = 0) {
+  int64_t i = first;
 #pragma GCC unroll 2
-  for (; i + kLanes <= count; i += kLanes) body(i, AllLanes{});
+  for (; i + kLanes <= count; i += kLanes) body(i, Whole{});
   if (i < count) body(i, SomeLanes{count - i});
+}
+
+// The same, where body stores to target + offset: whole vectors that go past the caches start at multiples of their
+// size, after a partial one if need be.
+template <class Whole, class T, class Body>
+FUSEDOPS_INLINE void for_each_vector_of(const T* target, int64_t count, Body&& body) {
+  int64_t first = 0;
+  if constexpr (__is_same(Whole, PastCaches)) {
+    constexpr uintptr_t size = kLanes * sizeof(T);
+    first = (size - reinterpret_cast<uintptr_t>(target) % size) % size / sizeof(T);
+    if (first > count) first = count;
+    if (first > 0) body(0, SomeLanes{first});
+  }
+  for_each_vector<Whole>(count, body, first);
+}
+
+// Calls body with PastCaches or AllLanes.
+template <class Body>
+FUSEDOPS_INLINE void dispatch_stores(bool past_caches, Body&& body) {
+  if (past_caches) return body(PastCaches{});
+  body(AllLanes{});
 }
 
 // Calls body with a null pointer of the element type that `dtype` names.
