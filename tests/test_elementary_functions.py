@@ -1,4 +1,4 @@
-"""GELU's three forms against float64: all 16-bit numbers, and ten million float32 ones of every magnitude.
+"""The kernels' exponentials, tanh and GELU against float64: all 16-bit numbers, and ten million of every magnitude.
 
 Errors are in units in the last place of the result, half of one being the rounding's own; those of a subnormal result
 in units of the smallest normal number.
@@ -7,6 +7,8 @@ in units of the smallest normal number.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -114,3 +116,61 @@ def test_float32(form: str) -> None:
     tail = (x < -5) & (np.abs(exact) > 1e-35)
     assert (np.abs(y[tail] - exact[tail]) <= 2e-5 * np.abs(exact[tail])).all()
     assert np.abs(y[(x < -5) & ~tail]).max() < 1e-33
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of one number, and what its kernel promises.
+
+    lowest, highest: where it is computed; below it is `below`. units: the largest error with multiply-adds that round
+    once, and with ones that round twice.
+    """
+
+    exact: Callable[[np.ndarray], np.ndarray]
+    lowest: float
+    highest: float
+    below: float
+    units: tuple[float, float]
+
+
+FUNCTIONS = {
+    "exp": Function(np.exp, -87.3, 88, 0, (1.2, 48)),
+    "exp2": Function(np.exp2, -126, 127, 0, (2.2, 2.5)),
+    "tanh": Function(np.tanh, -np.inf, np.inf, -1, (1.6, 1.7)),
+}
+ROUNDS_ONCE = _core.instruction_set() not in ("sse2", "generic", "scalar")
+
+
+def by_kernel(name: str, x: np.ndarray) -> np.ndarray:
+    y = np.full_like(x, np.nan)
+    getattr(_core, name)(x, y)
+    return y
+
+
+def check(name: str, x: np.ndarray) -> None:
+    function = FUNCTIONS[name]
+    y = by_kernel(name, x)
+    assert np.isnan(y[np.isnan(x)]).all()
+    assert (y[x < np.float32(function.lowest)] == function.below).all()
+    within = (x >= np.float32(function.lowest)) & (x <= function.highest)
+    error = error_in_units(y[within], function.exact(x[within].astype(np.float64)))
+    assert error.max() < function.units[0 if ROUNDS_ONCE else 1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_all_16_bit_numbers(name: str) -> None:
+    for dtype in SIXTEEN_BITS:
+        check(name, np.arange(2**16, dtype=np.uint16).view(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_float32(name: str) -> None:
+    random = np.random.default_rng(sum(map(ord, name)))
+    any_bits = random.integers(0, 2**32, COUNT // 2, dtype=np.uint32).view(np.float32)
+    in_range = random.uniform(-130, 130, COUNT // 4).astype(np.float32)
+    check(name, np.concatenate([any_bits, in_range, random.standard_normal(COUNT // 4, np.float32)]))
+
+
+def test_functions_refuse_another_size() -> None:
+    with pytest.raises(ValueError, match="x and y: must be of one size"):
+        _core.exp(np.zeros(3, np.float32), np.zeros(4, np.float32))

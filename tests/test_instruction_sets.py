@@ -24,6 +24,7 @@ def test_shared_cases(name: str) -> None:
     here = Path(__file__).parent
     for arguments in (
         [str(here / "test_semantics.py"), "-k", "numpy"],
+        [str(here / "test_elementary_functions.py"), "-k", "16_bit or functions"],
         [str(here / "on_torch/test_torch_backward.py")],
     ):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]

@@ -9,6 +9,7 @@
 #include "core/plan_module.h"
 #include "core/python_errors.h"
 #include "cpu/cpu.h"
+#include "cpu/kernels/kernels.h"
 #include "cpu/limits.h"
 
 namespace nb = nanobind;
@@ -141,6 +142,16 @@ nb::dict arithmetic_rates(int threads) {
   return by_set;
 }
 
+using Elementwise = void (*)(const float* x, float* y, int64_t count);
+
+// For tests: y = function(x) by the CPU's kernels.
+template <Elementwise cpu::Kernels::* function>
+void apply(const nb::ndarray<const float, nb::device::cpu, nb::c_contig>& x,
+           const nb::ndarray<float, nb::device::cpu, nb::c_contig>& y) {
+  if (x.size() != y.size()) throw ValueError("x and y: must be of one size");
+  (cpu::kernels().*function)(x.data(), y.data(), static_cast<int64_t>(x.size()));
+}
+
 }  // namespace
 }  // namespace fusedops
 
@@ -161,6 +172,10 @@ NB_MODULE(_core, m) {
   m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "y"_a);
   m.def("sdpa", &sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "out"_a, "logsumexp"_a.none());
+
+  m.def("exp", &apply<&cpu::Kernels::exp>, "x"_a, "y"_a);
+  m.def("exp2", &apply<&cpu::Kernels::exp2>, "x"_a, "y"_a);
+  m.def("tanh", &apply<&cpu::Kernels::tanh>, "x"_a, "y"_a);
 
   define_plans(m);
 

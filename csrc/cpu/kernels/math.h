@@ -55,6 +55,30 @@ FUSEDOPS_INLINE Vec exp(Vec x) {
   return select(x >= lowest, result, select(x < lowest, Vec{}, x));
 }
 
+FUSEDOPS_INLINE Vec round_to_integer(Vec x) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#else
+  const Vec shifter = splat(12582912.f);  // 1.5 * 2^23: adding it leaves the nearest integer
+  return (x + shifter) - shifter;
+#endif
+}
+
+// 2^x for x <= 127: 0 below -126, NaN for NaN.
+FUSEDOPS_INLINE Vec exp2(Vec x) {
+  const Vec integer = round_to_integer(x);
+  // relative error 9.1e-8 for |x - integer| <= 1/2
+  const Vec p =
+      polynomial(x - integer, 1.f, 0.693147004f, 0.240222424f, 5.55073358e-2f, 9.67151299e-3f, 1.32647273e-3f);
+#if defined(__AVX512F__)
+  const __mmask16 representable = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.f), _CMP_NLT_UQ);
+  return (Vec)_mm512_maskz_scalef_ps(representable, (__m512)p, (__m512)integer);
+#else
+  const Vec power = (Vec)((IntVec)p + (__builtin_convertvector(integer, IntVec) << 23));
+  return select(x >= splat(-126.f), power, select(x < splat(-126.f), Vec{}, x));
+#endif
+}
+
 // 1 / x for normal x, in full to within two units in the last place.
 template <Accuracy accuracy = Accuracy::full>
 FUSEDOPS_INLINE Vec reciprocal(Vec x) {

@@ -4,7 +4,7 @@
 // weights come out in the order in which the second product reads them.
 #pragma once
 
-#include "cpu/kernels/sdpa_math.h"
+#include "cpu/kernels/math.h"
 #include "cpu/kernels/sdpa_microkernel.h"
 #include "cpu/kernels/sdpa_tile.h"
 #include "cpu/kernels/transpose.h"
