@@ -64,6 +64,7 @@ def sdpa_cases(draw: st.DrawFn) -> cases.SdpaCase:
         mask=draw(st.sampled_from([None, "bool", "float32", "float16"])),
         mask_shape=mask_shape[draw(st.integers(0, 4)) :],
         sinks=draw(st.booleans()),
+        nan=draw(st.sampled_from([None, None, "q", "k", "v"])),
         layout=draw(layouts),
     )
 

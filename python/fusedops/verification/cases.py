@@ -87,6 +87,7 @@ class SdpaCase(Case):
     mask: str | None = None  # "bool", or a floating dtype's name
     mask_shape: tuple[int | str, ...] = ("B", "H", "Q", "K")  # letters stand for the full extents
     sinks: bool = False
+    nan: str | None = None  # "q", "k" or "v": one of its elements is NaN
 
     def full_mask_shape(self) -> tuple[int, ...]:
         """Return the mask's shape with its letters resolved."""
@@ -202,6 +203,12 @@ def _variants(case: SdpaCase) -> list[SdpaCase]:
 
 
 SDPA_CASES = [
+    # What rows do not see does not reach them, not even NaN.
+    *(
+        SdpaCase(1, (4, 2), (queries, 70), (16, 24), causal=True, nan=nan)
+        for queries in (2, 40)
+        for nan in ("q", "k", "v")
+    ),
     *_variants(_SMALL),
     *_variants(_PACKED),
     dataclasses.replace(_PACKED, window=(40, 40)),  # wide windows: some tiles are seen in full, some in part, some not

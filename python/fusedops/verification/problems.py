@@ -53,11 +53,16 @@ class Operands:
         self.dtype = dtype
         self.random = case.random()
 
-    def normal(self, shape: tuple[int, ...], dtype: str | None = "same", layout: str | None = None) -> tuple[Any, Any]:
-        """Return (array, float64 values), normally distributed; (None, None) for the dtype None."""
+    def normal(
+        self, shape: tuple[int, ...], dtype: str | None = "same", layout: str | None = None, nan: bool = False
+    ) -> tuple[Any, Any]:
+        """Return (array, float64 values), normally distributed, one of them NaN if asked; (None, None) for no dtype."""
         if dtype is None:
             return None, None
-        return self.place(self.random.normal(size=shape) * self.case.magnitude, dtype, layout)
+        values = np.asarray(self.random.normal(size=shape) * self.case.magnitude)
+        if nan and values.size:
+            values.flat[self.random.integers(values.size)] = np.nan
+        return self.place(values, dtype, layout)
 
     def booleans(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Return (array, values), three of four True."""
@@ -122,9 +127,9 @@ def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
     """Run a case and judge it."""
     operands = Operands(framework, case, dtype)
     (query_heads, kv_heads), (queries, keys), (head_dim, value_dim) = case.heads, case.lengths, case.dims
-    q, exact_q = operands.normal((case.batch, query_heads, queries, head_dim))
-    k, exact_k = operands.normal((case.batch, kv_heads, keys, head_dim))
-    v, exact_v = operands.normal((case.batch, kv_heads, keys, value_dim))
+    q, exact_q = operands.normal((case.batch, query_heads, queries, head_dim), nan=case.nan == "q")
+    k, exact_k = operands.normal((case.batch, kv_heads, keys, head_dim), nan=case.nan == "k")
+    v, exact_v = operands.normal((case.batch, kv_heads, keys, value_dim), nan=case.nan == "v")
     mask, exact_mask = None, None
     if case.mask == "bool":
         mask, exact_mask = operands.booleans(case.full_mask_shape())
