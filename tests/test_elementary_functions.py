@@ -134,7 +134,7 @@ class Function:
 
 
 FUNCTIONS = {
-    "exp": Function(np.exp, -87.3, 88, 0, (1.2, 48)),
+    "exp": Function(np.exp, -87.3, 88, 0, (1.2, 1.6)),
     "exp2": Function(np.exp2, -126, 127, 0, (2.2, 2.5)),
     "tanh": Function(np.tanh, -np.inf, np.inf, -1, (1.6, 1.7)),
 }

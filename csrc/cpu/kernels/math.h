@@ -28,6 +28,17 @@ FUSEDOPS_INLINE Vec exp2_of_fraction(Vec r) {
     return polynomial(r, 0.999999261f, 0.693121815f, 0.24024745f, 0.0559178599f, 0.00957009667f);
 }
 
+// a b - c, rounded once; where the CPU has no such instruction, nearly so: the product of the high halves is exact
+// (Dekker 1971, https://doi.org/10.1007/BF01397083).
+FUSEDOPS_INLINE Vec multiply_subtract(Vec a, Vec b, Vec c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return a * b - c;
+#else
+  const Vec a_high = (Vec)((UintVec)a & splat_bits(0xfffff000u)), b_high = (Vec)((UintVec)b & splat_bits(0xfffff000u));
+  return (a_high * b_high - c) + (a_high * (b - b_high) + (a - a_high) * b);
+#endif
+}
+
 inline constexpr float kLog2E = 1.44269502f, kLog2ERest = 1.92596303e-8f;  // their sum has 48 bits
 
 // 2^(x log2_of_base + correction), where that is within +-126 and the correction tiny: the exponent's integral part
@@ -37,7 +48,7 @@ FUSEDOPS_INLINE Vec exp2_within_range(Vec x, Vec log2_of_base, Vec correction) {
   const Vec shifter =
       splat(12582912.f);  // adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa
   const Vec shifted = x * log2_of_base + shifter;
-  const Vec fraction = x * log2_of_base - (shifted - shifter) + correction;
+  const Vec fraction = multiply_subtract(x, log2_of_base, shifted - shifter) + correction;
   return (Vec)((IntVec)exp2_of_fraction<accuracy>(fraction) + ((IntVec)shifted << 23));
 }
 
