@@ -26,7 +26,7 @@ def assert_accurate(
     """Require an error at most twice that of the plain way at the same precision, plus a tiny absolute term.
 
     The rule is that of flash-attention's tests. Infinities and NaN must stand where the exact result has them. The tiny
-    term is relative to the largest value, or to `unit` if that is larger.
+    term is relative to the largest value, with a float32 one that is relative to `unit`, the size of what is added up.
     """
     assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
     if exact.size == 0:
@@ -39,8 +39,8 @@ def assert_accurate(
     usable = finite & np.isfinite(naive)  # the plain way may overflow
     naive_error = np.abs(naive[usable] - exact[usable]).max(initial=0)
     error = np.abs(actual[finite] - exact[finite]).max()
-    tiny = framework.tiny_terms * TINY[dtype] * max(unit, np.abs(exact[finite]).max()) + SMALLEST[dtype]
-    bound = 2 * naive_error + tiny
+    tiny = TINY[dtype] * np.abs(exact[finite]).max() + TINY["float32"] * unit
+    bound = 2 * naive_error + framework.tiny_terms * tiny + SMALLEST[dtype]
     assert error <= bound, f"error {error:.3g} above {bound:.3g} (error of the plain way: {naive_error:.3g})"
 
 
@@ -143,7 +143,10 @@ def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
     exact_inputs = {"mask": exact_mask, "sinks": exact_sinks}
     exact, exact_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options)
     naive, _ = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision(dtype))
-    assert_accurate(framework, framework.numpy(out), exact, naive, dtype)
+    # Values of both signs may cancel: errors are relative to what is added up.
+    added_up, _ = reference.sdpa(exact_q, exact_k, np.abs(exact_v), **exact_inputs, **options)
+    unit = np.nan_to_num(added_up, nan=0.0, posinf=0.0).max(initial=0)
+    assert_accurate(framework, framework.numpy(out), exact, naive, dtype, unit)
     _, naive_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision("float32"))
     # An error of a logarithm is a relative error of what it stands for.
     assert_accurate(framework, framework.numpy(logsumexp), exact_lse, naive_lse, "float32", unit=1.0)
