@@ -21,7 +21,7 @@ FORMS = ("none", "tanh", "sigmoid")
 SIXTEEN_BITS = (np.float16, ml_dtypes.bfloat16)
 COUNT = 10_000_000
 # Polynomials for each interval, or the formulas with their longer chains of rounding errors.
-BY_TABLE = _core.instruction_set().startswith("avx512")
+BY_TABLE = _core.instruction_set().startswith(("amx", "avx512"))
 ARGUMENTS = {"tanh": (1.5957691216057308, 0.044715 * 1.5957691216057308), "sigmoid": (1.702, 0.0)}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fusedops import _core
 
-X86 = ["avx512_bf16", "avx512", "avx2"]  # each is a CPU's choice only where the ones before are missing
+X86 = ["amx_bf16", "avx512_bf16", "avx512", "avx2"]  # each is a CPU's choice only where the ones before are missing
 BEST = _core.instruction_set()
 
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cpu/amx.h"
 #include "cpu/kernels/kernels.h"
 
 namespace fusedops::cpu {
@@ -25,7 +26,10 @@ std::vector<const Kernels*> supported_kernels() {
   std::vector<const Kernels*> supported;
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("x86-64-v4")) {
-    if (__builtin_cpu_supports("avx512bf16")) supported.push_back(&avx512_bf16::kernels);
+    if (__builtin_cpu_supports("avx512bf16")) {
+      if (enable_bfloat16_tiles()) supported.push_back(&amx_bf16::kernels);
+      supported.push_back(&avx512_bf16::kernels);
+    }
     supported.push_back(&avx512::kernels);
   }
   if (__builtin_cpu_supports("x86-64-v3")) supported.push_back(&avx2::kernels);

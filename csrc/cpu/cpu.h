@@ -76,8 +76,8 @@ struct SdpaBuffers {
 };
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor);
 
-// "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for this CPU at
-// run time.
+// "amx_bf16", "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for
+// this CPU at run time.
 const char* instruction_set();
 
 }  // namespace fusedops::cpu

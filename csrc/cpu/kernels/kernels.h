@@ -56,6 +56,7 @@ FUSEDOPS_DECLARE_KERNELS(baseline)
 FUSEDOPS_DECLARE_KERNELS(avx2)
 FUSEDOPS_DECLARE_KERNELS(avx512)
 FUSEDOPS_DECLARE_KERNELS(avx512_bf16)
+FUSEDOPS_DECLARE_KERNELS(amx_bf16)
 #undef FUSEDOPS_DECLARE_KERNELS
 
 const Kernels& kernels();                         // those of this machine

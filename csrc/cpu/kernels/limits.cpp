@@ -3,6 +3,7 @@
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
+#include "cpu/kernels/tiles.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 namespace {
@@ -33,7 +34,16 @@ double multiply_add(int64_t iterations) {
 }
 
 double multiply_add_bfloat16([[maybe_unused]] int64_t iterations) {
-#if defined(__AVX512BF16__)
+#if defined(__AMX_BF16__)
+  const Tiles tiles;
+  for (int64_t i = 0; i < iterations; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  return 4. * (2 * 16 * 16 * 32) * static_cast<double>(iterations);
+#elif defined(__AVX512BF16__)
   const auto factor = (__m512bh)splat(0.9999f), term = (__m512bh)splat(1e-5f);
   return run_chains(iterations, 4, [&](Vec sum) { return (Vec)_mm512_dpbf16_ps((__m512)sum, factor, term); });
 #else

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "cpu/kernels/math.h"
-#include "cpu/kernels/sdpa_microkernel.h"
+#include "cpu/kernels/sdpa_microkernel_amx.h"
 #include "cpu/kernels/sdpa_tile.h"
 #include "cpu/kernels/transpose.h"
 
@@ -14,12 +14,13 @@ namespace fusedops::cpu::FUSEDOPS_ISA {
 template <class T>
 class PackedAttention {
   using P = Products<T>;
+  using M = Microkernel<T>;
 
  public:
   static int64_t value_stride(const SdpaProblem& problem) { return round_up(problem.value_dim, kLanes); }
   static int64_t padded_rows(int64_t rows) { return round_up(rows, kPanel); }
   static int64_t scratch_floats(const SdpaProblem& problem, int64_t rows) {
-    return kKeys * (kPanel + kLanes) + packed_floats(problem.value_dim) +
+    return kKeys * (kPanel + kLanes) + kPanelWeights + packed_floats(problem.value_dim) +
            (kKeys + padded_rows(rows)) * key_stride(problem);
   }
 
@@ -35,13 +36,15 @@ class PackedAttention {
         unit_(natural_scores_ ? 1.f : problem.scale) {
     scores_ = scratch;
     biases_ = scores_ + kKeys * kPanel;
-    values_ = biases_ + kKeys * kLanes;
+    weights_ = biases_ + kKeys * kLanes;
+    values_ = weights_ + kPanelWeights;
     keys_ = values_ + packed_floats(problem.value_dim);
     queries_ = keys_ + kKeys * key_stride_;
     pack_queries(buffers.q);
   }
 
   void attend(const KeyRange& keys, const SoftmaxState& state) {
+    [[maybe_unused]] const typename M::Session session{};
     for (int64_t first = keys.first; first < keys.last; first += kKeys) {
       const KeyRange tile{first, smaller(first + kKeys, keys.last)};
       pack_keys(tile);
@@ -52,10 +55,12 @@ class PackedAttention {
   }
 
  private:
-  static constexpr int64_t kKeys = 128;  // per tile: K and V of head_dim 128 take 128 KB, within L2
-  // Lanes summed at a time in the scores: longer chains of additions would lose accuracy.
-  static constexpr int64_t kDepth = 64;
-  static_assert(kPanel % kStrip == 0 && kKeys % kStrip == 0 && kStrip % P::kTerms == 0 && kKeys % kLanes == 0);
+  static constexpr int64_t kKeys = M::kKeys;
+  static constexpr int kStrip = M::kRows;
+  static constexpr int64_t kDepth = kKeys / P::kTerms;  // of the second product, in lanes
+  static constexpr int64_t kPanelWeights = M::kNeighbouringDepth ? kPanel * kDepth : 0;
+  static_assert(kPanel % kStrip == 0 && kKeys % kStrip == 0 && kKeys % kLanes == 0);
+  static_assert(kStrip % (P::kTerms * M::kDepthStep) == 0 && kLanes % M::kDepthStep == 0);
 
   // --- packing
   static int64_t key_stride(const SdpaProblem& problem) {
@@ -107,20 +112,23 @@ class PackedAttention {
   // Panels of kPanel columns, key-major, padded with zeros. Returns whether all values are finite.
   bool pack_values(const KeyRange& tile) {
     Vec zeros{};
-    for (int64_t key = 0; key < tile.count(); key += P::kTerms)
+    for (int64_t key = 0; key < round_up(tile.count(), P::kTerms * M::kDepthStep); key += P::kTerms) {
+      Vec row_zeros{};
       for (int64_t column = 0; column < value_stride(problem_); column += kLanes) {
         Vec terms[P::kTerms] = {};
         for (int64_t i = 0; i < smaller(P::kTerms, tile.count() - key); ++i) {
           terms[i] = load_floats(v_.row(tile.first + key + i), v_.column_stride, column, problem_.value_dim);
-          zeros += terms[i] * splat(0.f);
+          row_zeros += terms[i] * splat(0.f);
         }
-        store(packed_values(key, column), P::join(terms));
+        store(packed_values(key, column), P::join_exact(terms));
       }
+      zeros += row_zeros;
+    }
     return !has_non_finite(zeros);
   }
-  static int64_t packed_floats(int64_t value_dim) { return round_up(value_dim, kPanel) * (kKeys / P::kTerms); }
+  static int64_t packed_floats(int64_t value_dim) { return round_up(value_dim, kPanel) * kDepth; }
   float* packed_values(int64_t key, int64_t column) const {
-    return values_ + column / kPanel * (kKeys / P::kTerms * kPanel) + key / P::kTerms * kPanel + column % kPanel;
+    return values_ + column / kPanel * (kDepth * kPanel) + key / P::kTerms * kPanel + column % kPanel;
   }
 
   // --- a tile of keys; what is indexed by keys starts at the tile's first
@@ -167,32 +175,24 @@ class PackedAttention {
   void multiply_keys(const float* queries, const Rows (&halves)[2]) {
     const int64_t first = smaller(halves[0].keys.first, halves[1].keys.first);
     const int64_t last = larger(halves[0].keys.last, halves[1].keys.last);
-    const int64_t depth = ceil_divide(problem_.head_dim, P::kTerms);
+    const int64_t depth = round_up(ceil_divide(problem_.head_dim, P::kTerms), M::kDepthStep);
     int64_t d = 0;
     do {
       for (int64_t key = first; key < last; key += kStrip) {
         const bool low = halves[0].see(key), high = halves[1].see(key);
         if (low && high)
-          multiply_strip<2>(queries, key, 0, d, smaller(kDepth, depth - d));
+          multiply_strip<2>(queries, key, 0, d, smaller(M::kMaxDepth, depth - d));
         else if (low || high)
-          multiply_strip<1>(queries, key, low ? 0 : kLanes, d, smaller(kDepth, depth - d));
+          multiply_strip<1>(queries, key, low ? 0 : kLanes, d, smaller(M::kMaxDepth, depth - d));
       }
-      d += kDepth;
+      d += M::kMaxDepth;
     } while (d < depth);
   }
   template <int vectors>
   void multiply_strip(const float* queries, int64_t key, int64_t column, int64_t first_lane, int64_t depth) {
-    Sums<vectors> sums = {};
-    multiply<P, vectors>(keys_ + key * key_stride_ + first_lane, key_stride_, 1, queries + first_lane * kPanel + column,
-                         depth, sums);
-    float* scores = scores_ + key * kPanel + column;
-    if (first_lane == 0)
-      for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) { store(scores + r * kPanel + v * kLanes, sum); });
-    else
-      for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) {
-        float* cell = scores + r * kPanel + v * kLanes;
-        store(cell, load(cell) + sum);
-      });
+    const LeftOperand keys{keys_ + key * key_stride_ + first_lane, key_stride_, 1};
+    M::template multiply<vectors>(keys, queries + first_lane * kPanel + column, depth, first_lane > 0,
+                                  scores_ + key * kPanel + column, kPanel);
   }
 
   // Online softmax in each lane: products q.k become weights, joined to lanes of terms.
@@ -209,9 +209,7 @@ class PackedAttention {
     const Vec log2_e = splat(unit_ * 1.44269504f);
     float *max = state.max + rows.first, *sum = state.sum + rows.first;
     const Vec old_max = load(max);
-    Vec new_max = old_max;
-    for (int64_t key = keys.first; key < keys.last; ++key)
-      new_max = cpu::FUSEDOPS_ISA::max(new_max, load(scores + key * kPanel));
+    const Vec new_max = largest(keys, scores, old_max);
     const Vec reference = select(new_max == splat(kMinusInfinity), Vec{}, new_max);
     Vec sums{};
     for (int64_t key = keys.first; key < keys.last; key += P::kTerms) {
@@ -226,6 +224,17 @@ class PackedAttention {
     store(max, new_max);
     store(sum, load(sum) * factor + sums);
     store(rescale, factor);
+  }
+
+  // In four chains, which do not wait for each other.
+  FUSEDOPS_INLINE Vec largest(const KeyRange& keys, const float* scores, Vec start) {
+    Vec chains[4] = {start, start, start, start};
+    for (int64_t key = keys.first; key < keys.last; key += 4)
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i)
+        chains[i] = cpu::FUSEDOPS_ISA::max(chains[i], load(scores + smaller(key + i, keys.last - 1) * kPanel));
+    return cpu::FUSEDOPS_ISA::max(cpu::FUSEDOPS_ISA::max(chains[0], chains[1]),
+                                  cpu::FUSEDOPS_ISA::max(chains[2], chains[3]));
   }
 
   // From products q.k to what a mask can be added to.
@@ -281,29 +290,39 @@ class PackedAttention {
   void multiply_values(const KeyRange& tile, int64_t first, const float* rescale, const SoftmaxState& state) {
     Rows strips[kPanel / kStrip];
     for (int i = 0; i < kPanel / kStrip; ++i) strips[i] = rows_from(first + i * kStrip, kStrip, tile);
+    if constexpr (M::kNeighbouringDepth)
+      for (const Rows& rows : strips) transpose_weights(rows.first - first, lanes_of(rows.keys));
     for (int64_t column = 0; column < state.value_stride; column += kPanel)
       for (const Rows& rows : strips) {
         if (rows.keys.count() == 0) continue;
-        const int64_t row = rows.first - first;
         if (column + kLanes < state.value_stride)
-          add_product<2>(rows, scores_ + row, column, rescale + row, state);
+          add_product<2>(rows, column, rescale, state);
         else
-          add_product<1>(rows, scores_ + row, column, rescale + row, state);
+          add_product<1>(rows, column, rescale, state);
+      }
+  }
+  KeyRange lanes_of(const KeyRange& keys) const { return {keys.first / P::kTerms, ceil_divide(keys.last, P::kTerms)}; }
+  void transpose_weights(int64_t first_row, const KeyRange& lanes) {
+    for (int64_t lane = lanes.last; lane < round_up(lanes.last, M::kDepthStep); ++lane)
+      for (int64_t row = first_row; row < first_row + kStrip; row += kLanes)
+        store(scores_ + lane * kPanel + row, Vec{});
+    for (int64_t row = first_row; row < first_row + kStrip; row += kLanes)
+      for (int64_t lane = lanes.first; lane < lanes.last; lane += kLanes) {
+        Vec block[kLanes];
+        for (int i = 0; i < kLanes; ++i) block[i] = load(scores_ + (lane + i) * kPanel + row);
+        transpose(block);
+        for (int i = 0; i < kLanes; ++i) store(weights_ + (row + i) * kDepth + lane, block[i]);
       }
   }
   template <int vectors>
-  void add_product(const Rows& rows, const float* weights, int64_t column, const float* rescale,
-                   const SoftmaxState& state) {
-    const int64_t first = rows.keys.first / P::kTerms, last = ceil_divide(rows.keys.last, P::kTerms);
-    // Adding the tile's own sum to what was there keeps the chains of rounding errors short.
-    Sums<vectors> sums = {};
-    multiply<P, vectors>(weights + first * kPanel, 1, kPanel, packed_values(rows.keys.first, column), last - first,
-                         sums);
-    float* out = state.out + rows.first * state.value_stride + column;
-    for_each_sum<vectors>(sums, [&](int r, int v, Vec sum) {
-      float* cell = out + r * state.value_stride + v * kLanes;
-      store(cell, load(cell) * splat(rescale[r]) + sum);
-    });
+  void add_product(const Rows& rows, int64_t column, const float* rescale, const SoftmaxState& state) {
+    const int64_t row = rows.first % kPanel;
+    const KeyRange lanes = lanes_of(rows.keys);
+    LeftOperand weights{scores_ + lanes.first * kPanel + row, 1, kPanel};
+    if constexpr (M::kNeighbouringDepth) weights = {weights_ + row * kDepth + lanes.first, kDepth, 1};
+    M::template rescale_and_add<vectors>(weights, packed_values(rows.keys.first, column),
+                                         round_up(lanes.count(), M::kDepthStep), rescale + row,
+                                         state.out + rows.first * state.value_stride + column, state.value_stride);
   }
 
   // The product with values that are not all finite: a weight of 0 hides its key, while 0 * NaN would not.
@@ -330,7 +349,7 @@ class PackedAttention {
   const int64_t key_stride_;
   const bool natural_scores_;  // scores are what is exponentiated; else they are products q.k still
   const float unit_;           // times a score: what is exponentiated
-  float *scores_, *biases_, *values_, *keys_, *queries_;
+  float *scores_, *biases_, *weights_, *values_, *keys_, *queries_;
 };
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA

@@ -14,6 +14,7 @@ struct Products {
 
   FUSEDOPS_INLINE Vec load_terms(const T* source) { return load(source); }
   FUSEDOPS_INLINE Vec join(const Vec (&terms)[kTerms]) { return terms[0]; }
+  FUSEDOPS_INLINE Vec join_exact(const Vec (&terms)[kTerms]) { return terms[0]; }
   FUSEDOPS_INLINE Vec term(Vec lanes, int) { return lanes; }
   FUSEDOPS_INLINE Vec multiply_add(Vec a, Vec b, Vec sum) { return sum + a * b; }
 };
@@ -33,6 +34,10 @@ struct Products<bfloat16> {
   FUSEDOPS_INLINE Vec join(const Vec (&terms)[kTerms]) {
     const auto halves = (HalfLanes)_mm512_cvtne2ps_pbh((__m512)terms[1], (__m512)terms[0]);
     return alternate(halves, std::make_integer_sequence<int, 2 * kLanes>());
+  }
+  // Of terms that are bfloat16 already.
+  FUSEDOPS_INLINE Vec join_exact(const Vec (&terms)[kTerms]) {
+    return (Vec)((UintVec)terms[0] >> 16 | (UintVec)terms[1]);
   }
   FUSEDOPS_INLINE Vec term(Vec lanes, int index) {
     return (Vec)(index ? (UintVec)lanes & 0xffff0000u : (UintVec)lanes << 16);
