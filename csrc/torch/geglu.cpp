@@ -24,7 +24,7 @@ void geglu_on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
   const auto& [gate, up, form] = arguments;
   const GegluProblem problem = arguments.problem();
-  Tensor y = Tensor::empty(problem.output(), gate.device());
+  Tensor y = gate.new_empty(problem.output());
   cpu::geglu(problem, {.gate = gate.view(), .up = view(up), .y = y.mutable_data()}, threads());
   stack[0] = give(std::move(y));
 }

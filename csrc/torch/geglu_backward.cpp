@@ -25,8 +25,8 @@ void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const auto& [grad_y, gate, up, form] = arguments;
   const GegluProblem problem = geglu_problem(gate.info(), info(up), gelu_form(form));
   checks::like("grad_y", grad_y.info(), "y", problem.output());
-  Tensor grad_gate = Tensor::empty(gate.info(), gate.device());
-  Tensor grad_up = Tensor::empty(up ? up->info() : ArrayInfo{gate.info().dtype, {0}}, gate.device());
+  Tensor grad_gate = gate.new_empty(gate.info());
+  Tensor grad_up = gate.new_empty(up ? up->info() : ArrayInfo{gate.info().dtype, {0}});
   cpu::geglu_backward(problem,
                       {.gate = gate.view(),
                        .up = view(up),

@@ -24,7 +24,7 @@ void gelu_on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
   const auto& [x, bias, form] = arguments;
   const GeluProblem problem = arguments.problem();
-  Tensor y = Tensor::empty(problem.output(), x.device());
+  Tensor y = x.new_empty(problem.output());
   cpu::gelu(problem, {.x = x.view(), .bias = view(bias), .y = y.mutable_data()}, threads());
   stack[0] = give(std::move(y));
 }

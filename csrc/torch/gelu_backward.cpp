@@ -25,8 +25,8 @@ void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const auto& [grad_y, x, bias, form] = arguments;
   const GeluProblem problem = gelu_problem(x.info(), info(bias), gelu_form(form));
   checks::like("grad_y", grad_y.info(), "y", problem.output());
-  Tensor grad_x = Tensor::empty(problem.output(), x.device());
-  Tensor grad_bias = Tensor::empty(bias ? bias->info() : ArrayInfo{x.info().dtype, {0}}, x.device());
+  Tensor grad_x = x.new_empty(problem.output());
+  Tensor grad_bias = x.new_empty(bias ? bias->info() : ArrayInfo{x.info().dtype, {0}});
   cpu::gelu_backward(problem,
                      {.x = x.view(),
                       .bias = view(bias),

@@ -1,7 +1,9 @@
 // fusedops._torch: binds libtorch and registers the CPU and MPS kernels with its dispatcher.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include "torch/direct.h"
 #include "torch/operators.h"
 
 namespace nb = nanobind;
@@ -21,11 +23,9 @@ void load_or_raise(const std::string& path) {
 void register_kernels(BoxedFunction Kernel::* on_device, const std::string& dispatch_key) {
   LibraryHandle library = nullptr;  // never deleted: the registrations live as long as it does
   FUSEDOPS_TORCH_CALL(aoti_torch_library_init_impl, "fusedops", dispatch_key.c_str(), __FILE__, __LINE__, &library);
-  for (const auto& kernels : {geglu_kernels(), geglu_backward_kernels(), gelu_kernels(), gelu_backward_kernels(),
-                              rms_norm_kernels(), rms_norm_backward_kernels(), sdpa_kernels()})
-    for (const Kernel& kernel : kernels)
-      if (kernel.*on_device)
-        FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.*on_device, kAbiVersion);
+  for (const Kernel& kernel : all_kernels())
+    if (kernel.*on_device)
+      FUSEDOPS_TORCH_CALL(torch_library_impl, library, kernel.operator_name, kernel.*on_device, kAbiVersion);
 }
 
 void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_cpu, dispatch_key); }
@@ -33,6 +33,15 @@ void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&K
 void register_mps_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_mps, dispatch_key); }
 
 }  // namespace
+
+std::vector<Kernel> all_kernels() {
+  std::vector<Kernel> all;
+  for (const auto& kernels : {geglu_kernels(), geglu_backward_kernels(), gelu_kernels(), gelu_backward_kernels(),
+                              rms_norm_kernels(), rms_norm_backward_kernels(), sdpa_kernels()})
+    all.insert(all.end(), kernels.begin(), kernels.end());
+  return all;
+}
+
 }  // namespace fusedops::torch
 
 NB_MODULE(_torch, module) {
@@ -48,4 +57,16 @@ NB_MODULE(_torch, module) {
              "Registers the CPU kernels. Call it once, after load() and after the operators were defined.");
   module.def("register_mps_kernels", &fusedops::torch::register_mps_kernels, "dispatch_key"_a = "MPS",
              "Registers the kernels that launch Metal's. As register_cpu_kernels(), and only where has_mps().");
+  module.def(
+      "set_up_direct_calls",
+      [](nb::capsule exchange_api, std::vector<nb::object> tensor_types, std::vector<nb::object> tensor_checks,
+         nb::object is_grad_enabled, nb::object empty_like) {
+        return fusedops::torch::set_up_direct_calls(
+            {exchange_api, std::move(tensor_types), std::move(tensor_checks), is_grad_enabled, empty_like});
+      },
+      "exchange_api"_a, "tensor_types"_a, "tensor_checks"_a, "is_grad_enabled"_a, "empty_like"_a,
+      "Says what direct calls need of torch (see csrc/torch/direct.h). Returns whether there can be any.");
+  module.def("direct_function", &fusedops::torch::direct_function, "kernel_name"_a, "types"_a, "outputs"_a,
+             "thread_checks"_a,
+             "A function that calls a CPU kernel without torch's dispatcher, or returns None where it cannot.");
 }

@@ -62,7 +62,7 @@ class Buffers {
 
   std::vector<Tensor> allocate(const std::vector<ArrayInfo>& arrays) const {
     std::vector<Tensor> tensors;
-    for (const ArrayInfo& array : arrays) tensors.push_back(Tensor::empty(array, device()));
+    for (const ArrayInfo& array : arrays) tensors.push_back(inputs_.front()->new_empty(array));
     return tensors;
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "torch/shim.h"
 
@@ -20,5 +21,7 @@ std::span<const Kernel> gelu_backward_kernels();
 std::span<const Kernel> rms_norm_kernels();
 std::span<const Kernel> rms_norm_backward_kernels();
 std::span<const Kernel> sdpa_kernels();
+
+std::vector<Kernel> all_kernels();
 
 }  // namespace fusedops::torch

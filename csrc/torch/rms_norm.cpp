@@ -45,14 +45,14 @@ template <auto take, Returns returns>
 void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments = take(stack);
   const RmsNormProblem problem = arguments.problem();
-  const Device device = arguments.x.device();
-  Tensor y = Tensor::empty(problem.output(), device);
+  const Tensor& x = arguments.x;
+  Tensor y = x.new_empty(problem.output());
   std::optional<Tensor> sum, reciprocal_rms;
-  if (problem.has_residual) sum = Tensor::empty(problem.output(), device);
-  if (returns == Returns::y_and_reciprocal_rms) reciprocal_rms = Tensor::empty(problem.reciprocal_rms(), device);
+  if (problem.has_residual) sum = x.new_empty(problem.output());
+  if (returns == Returns::y_and_reciprocal_rms) reciprocal_rms = x.new_empty(problem.reciprocal_rms());
 
   const cpu::RmsNormBuffers buffers = {
-      .x = arguments.x.view(),
+      .x = x.view(),
       .weight = view(arguments.weight),
       .residual = view(arguments.residual),
       .y = y.mutable_data(),

@@ -32,8 +32,8 @@ void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   checks::like("grad_y", grad_y.info(), "y", problem.output());
   if (grad_sum) checks::like("grad_sum", grad_sum->info(), "y", problem.output());
   checks::like("grad_reciprocal_rms", grad_reciprocal_rms.info(), "reciprocal_rms", problem.reciprocal_rms());
-  Tensor grad_x = Tensor::empty(problem.output(), x.device());
-  Tensor grad_weight = Tensor::empty(weight ? weight->info() : ArrayInfo{x.info().dtype, {0}}, x.device());
+  Tensor grad_x = x.new_empty(problem.output());
+  Tensor grad_weight = x.new_empty(weight ? weight->info() : ArrayInfo{x.info().dtype, {0}});
   cpu::rms_norm_backward(problem,
                          {.x = x.view(),
                           .weight = view(weight),

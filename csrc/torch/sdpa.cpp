@@ -41,13 +41,13 @@ template <Returns returns>
 void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
   const SdpaProblem problem = arguments.problem();
-  const Device device = arguments.q.device();
-  Tensor out = Tensor::empty(problem.output(), device);
+  const Tensor& q = arguments.q;
+  Tensor out = q.new_empty(problem.output());
   std::optional<Tensor> logsumexp;
-  if (returns == Returns::out_and_logsumexp) logsumexp = Tensor::empty(problem.logsumexp(), device);
+  if (returns == Returns::out_and_logsumexp) logsumexp = q.new_empty(problem.logsumexp());
 
   const cpu::SdpaBuffers buffers = {
-      .q = arguments.q.view(),
+      .q = q.view(),
       .k = arguments.k.view(),
       .v = arguments.v.view(),
       .mask = view(arguments.mask),

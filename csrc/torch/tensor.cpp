@@ -64,11 +64,13 @@ Strides strides_of(TensorHandle tensor) {
 
 }  // namespace
 
-Tensor Tensor::empty(const ArrayInfo& info, Device device) {
+Tensor Tensor::new_empty(const ArrayInfo& info) const {
+  if (loan_) return Tensor(loan_->lender->empty(info));
+  const auto [device_type, device_index] = device();
   const Strides strides = contiguous_strides(info.shape);
   TensorHandle handle = nullptr;
   FUSEDOPS_TORCH_CALL(aoti_torch_empty_strided, static_cast<int64_t>(info.shape.size()), info.shape.data(),
-                      strides.data(), dtypes().to_torch(info.dtype), device.type, device.index, &handle);
+                      strides.data(), dtypes().to_torch(info.dtype), device_type, device_index, &handle);
   return Tensor(handle);
 }
 
@@ -79,9 +81,13 @@ Device Tensor::device() const {
   return device;
 }
 
-ArrayInfo Tensor::info() const { return {dtype_of(handle_.get()), shape_of(handle_.get())}; }
+ArrayInfo Tensor::info() const {
+  if (loan_) return {loan_->array.dtype, loan_->array.shape};
+  return {dtype_of(handle_.get()), shape_of(handle_.get())};
+}
 
 ArrayView Tensor::view() const {
+  if (loan_) return loan_->array;
   // The const accessor, because the other one would copy a lazily cloned (copy-on-write) tensor.
   const void* data = nullptr;
   FUSEDOPS_TORCH_CALL(torch_get_const_data_ptr, handle_.get(), &data);
@@ -97,6 +103,7 @@ ArrayView Tensor::layout() const {
 }
 
 void* Tensor::mutable_data() {
+  if (loan_) return const_cast<void*>(loan_->array.data);
   void* data = nullptr;
   FUSEDOPS_TORCH_CALL(torch_get_mutable_data_ptr, handle_.get(), &data);
   const ArrayInfo array = info();

@@ -1,4 +1,4 @@
-// A torch tensor that this side owns, and how it looks to the operators.
+// A torch tensor, and how it looks to the operators.
 #pragma once
 
 #include <memory>
@@ -16,12 +16,29 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+// A tensor that a direct call (direct.h) lends to a kernel: it keeps the tensor alive and has looked at it already.
+struct Loan {
+  // Where new tensors come from during the call.
+  class Lender {
+   public:
+    virtual Loan& empty(const ArrayInfo& info) = 0;
+
+   protected:
+    ~Lender() = default;
+  };
+
+  Lender* lender;
+  ArrayView array;
+};
+
+// Either owned, by torch's handle, or lent.
 class Tensor {
  public:
   explicit Tensor(TensorHandle handle) : handle_(handle) {}
+  explicit Tensor(Loan& loan) : loan_(&loan) {}
 
-  // A contiguous tensor that holds anything.
-  static Tensor empty(const ArrayInfo& info, Device device);
+  // A contiguous tensor on the same device that holds anything.
+  Tensor new_empty(const ArrayInfo& info) const;
 
   Device device() const;
   ArrayInfo info() const;
@@ -35,12 +52,14 @@ class Tensor {
 
   TensorHandle handle() const { return handle_.get(); }
   TensorHandle release() { return handle_.release(); }
+  Loan* loan() const { return loan_; }  // null: owned
 
  private:
   struct Deleter {
     void operator()(TensorHandle handle) const { functions().aoti_torch_delete_tensor_object(handle); }
   };
   std::unique_ptr<OpaqueTensor, Deleter> handle_;
+  Loan* loan_ = nullptr;
 };
 
 inline std::optional<ArrayInfo> info(const std::optional<Tensor>& tensor) {

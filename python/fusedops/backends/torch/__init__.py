@@ -1,7 +1,8 @@
 """PyTorch: operators in torch.ops.fusedops, with CPU and MPS kernels in the native module and composites elsewhere.
 
 Importing this package registers them, with all that autograd, torch.compile, torch.export, torch.func and
-torch.autocast want to know. The functions here call the inference variants where nobody can ask for a derivative.
+torch.autocast want to know. The functions here call the inference variants where nobody can ask for a derivative, and
+their kernels directly where nothing else is to be done.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fusedops import _core
 from fusedops.backends import Execution
 from fusedops.backends.plans import ArrayLayout
 
-from . import library, operators
+from . import direct, library, operators
 from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
@@ -44,6 +46,12 @@ _add_rms_norm_inference = torch.ops.fusedops.add_rms_norm_inference.default
 _gelu_inference = torch.ops.fusedops.gelu_inference.default
 _geglu_inference = torch.ops.fusedops.geglu_inference.default
 _sdpa_inference = torch.ops.fusedops.sdpa_inference.default
+
+_rms_norm_directly = direct.function(operators.rms_norm.OPERATOR)
+_add_rms_norm_directly = direct.function(operators.add_rms_norm.OPERATOR)
+_gelu_directly = direct.function(operators.gelu.OPERATOR)
+_geglu_directly = direct.function(operators.geglu.OPERATOR)
+_sdpa_directly = direct.function(operators.sdpa.OPERATOR)
 
 _FORM_CODES = {form: code for code, form in enumerate(FORMS)}
 
@@ -78,6 +86,8 @@ def rms_norm(x: Tensor, weight: Tensor | None, residual: Tensor | None, eps: flo
     """See fusedops.rms_norm."""
     if residual is not None:
         return _rms_norm_of_sum(x, residual, weight, eps, weight_offset)
+    if not is_dynamo_compiling() and (y := _rms_norm_directly(x, weight, eps, weight_offset)) is not None:
+        return y
     if inference_suffices(x, weight):
         return _rms_norm_inference(x, weight, eps, weight_offset)
     y, _ = differentiable(operators.rms_norm.OPERATOR, x, weight, eps, weight_offset)
@@ -85,6 +95,10 @@ def rms_norm(x: Tensor, weight: Tensor | None, residual: Tensor | None, eps: flo
 
 
 def _rms_norm_of_sum(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> Any:
+    if not is_dynamo_compiling():
+        outputs = _add_rms_norm_directly(x, residual, weight, eps, weight_offset)
+        if outputs is not None:
+            return outputs
     if inference_suffices(x, residual, weight):
         return _add_rms_norm_inference(x, residual, weight, eps, weight_offset)
     y, total, _ = differentiable(operators.add_rms_norm.OPERATOR, x, residual, weight, eps, weight_offset)
@@ -94,6 +108,8 @@ def _rms_norm_of_sum(x: Tensor, residual: Tensor, weight: Tensor | None, eps: fl
 def gelu(x: Tensor, bias: Tensor | None, approximate: str) -> Any:
     """See fusedops.gelu."""
     form = _FORM_CODES[approximate]
+    if not is_dynamo_compiling() and (y := _gelu_directly(x, bias, form)) is not None:
+        return y
     if inference_suffices(x, bias):
         return _gelu_inference(x, bias, form)
     return differentiable(operators.gelu.OPERATOR, x, bias, form)
@@ -102,6 +118,9 @@ def gelu(x: Tensor, bias: Tensor | None, approximate: str) -> Any:
 def geglu(gate: Tensor, up: Tensor | None, approximate: str) -> Any:
     """See fusedops.geglu."""
     form = _FORM_CODES[approximate]
+    # A packed gate is not like the output, which a direct call needs one of its inputs to be.
+    if up is not None and not is_dynamo_compiling() and (y := _geglu_directly(gate, up, form)) is not None:
+        return y
     if inference_suffices(gate, up):
         return _geglu_inference(gate, up, form)
     return differentiable(operators.geglu.OPERATOR, gate, up, form)
@@ -122,7 +141,10 @@ def sdpa(
 ) -> Any:
     """See fusedops.sdpa."""
     arguments = (q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap)
-    if not return_lse and inference_suffices(q, k, v, mask, sinks):
-        return _sdpa_inference(*arguments)
+    if not return_lse:
+        if not is_dynamo_compiling() and (out := _sdpa_directly(*arguments)) is not None:
+            return out
+        if inference_suffices(q, k, v, mask, sinks):
+            return _sdpa_inference(*arguments)
     out, logsumexp = differentiable(operators.sdpa.OPERATOR, *arguments)
     return (out, logsumexp) if return_lse else out

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def inference_suffices(*tensors: Tensor | None) -> bool:
     """Return whether nobody can ask for a derivative of the result."""
-    if torch._C._are_functorch_transforms_active() or _forward_ad_active():
+    if torch._C._are_functorch_transforms_active() or forward_ad_active():
         return False
     if torch.is_grad_enabled():
         for tensor in tensors:
@@ -27,11 +27,12 @@ def differentiable(operator: Operator, *arguments: Any) -> Any:
     """Call the variant that the transforms now active can differentiate; return all outputs as the schema does."""
     functorch_active = torch._C._are_functorch_transforms_active()
     # A custom operator would drop tangents, and torch.compile cannot look into `function`.
-    if _forward_ad_active() or (functorch_active and torch.compiler.is_dynamo_compiling()):
+    if forward_ad_active() or (functorch_active and torch.compiler.is_dynamo_compiling()):
         outputs = operator.checked_composite(*arguments)
         return outputs[0] if len(outputs) == 1 else outputs
     return operator.function.apply(*arguments) if functorch_active else operator.overload(*arguments)
 
 
-def _forward_ad_active() -> bool:
+def forward_ad_active() -> bool:
+    """Return whether there are dual tensors, whose tangents operators must pass on."""
     return forward_ad._current_level >= 0
