@@ -1,6 +1,7 @@
 // Who runs an operator's tasks: the caller's framework decides how many threads there are.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -10,16 +11,25 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual int threads() const = 0;
+  // The least work for a thread that makes up for waking it, in elements that are read, computed and written.
+  virtual int64_t least_work() const = 0;
   // Calls body(context) on `threads` threads at once, the calling one included, and waits for all of them.
   // May use fewer threads; the body therefore takes its share from a common counter.
   virtual void run(int threads, void (*body)(void*), void* context) = 0;
 };
 
-// Runs task(index, worker) for every index below `count`, in any order. Tasks with the same `worker`, a number below
-// executor.threads(), never run at the same time. `task` must not throw.
+// How many threads to use for so much work, in the unit of least_work().
+inline int threads_for(const Executor& executor, int64_t work) {
+  const int64_t worthwhile = work / executor.least_work();
+  if (worthwhile <= 1) return 1;
+  return static_cast<int>(std::min<int64_t>(worthwhile, executor.threads()));
+}
+
+// Runs task(index, worker) for every index below `count`, in any order, on up to `threads` threads. Tasks with the same
+// `worker`, a number below `threads`, never run at the same time. `task` must not throw.
 template <class Task>
-void for_each_task(Executor& executor, int64_t count, Task&& task) {
-  const int threads = static_cast<int>(count < executor.threads() ? count : executor.threads());
+void for_each_task(Executor& executor, int threads, int64_t count, Task&& task) {
+  threads = static_cast<int>(std::min<int64_t>(threads, count));
   if (threads <= 1) {
     for (int64_t i = 0; i < count; ++i) task(i, 0);
     return;
@@ -41,7 +51,11 @@ void for_each_task(Executor& executor, int64_t count, Task&& task) {
 }
 
 // fusedops' own threads, for frameworks that bring none (MLX, numpy): as many as OMP_NUM_THREADS says, else as
-// the process may use CPUs. A caller that finds them busy works alone. Usable again in a forked child.
+// many as there were CPUs for the first caller. A caller that finds them busy works alone. Usable again in a forked
+// child.
 Executor& own_threads();
+
+// Whether this process was forked after fusedops was loaded, so that it lacks the threads of all frameworks.
+bool forked();
 
 }  // namespace fusedops::cpu

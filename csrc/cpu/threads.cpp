@@ -1,6 +1,7 @@
 // A small pool: workers sleep between calls, one call at a time uses them.
 #include <pthread.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -14,6 +15,12 @@
 #endif
 
 namespace fusedops::cpu {
+
+// Each of the package's modules holds a copy of this file. What is exported is one for the whole process all the same:
+// the dynamic linker merges it.
+[[gnu::visibility("default")]] inline Executor* pool = nullptr;  // never destroyed: its workers may outlive destructors
+[[gnu::visibility("default")]] inline bool was_forked = false;
+
 namespace {
 
 int available_cpus() {
@@ -25,18 +32,32 @@ int available_cpus() {
   return count ? static_cast<int>(count) : 1;
 }
 
-int configured_threads() {
-  // OMP_NUM_THREADS may be a list, of which the first entry counts for the outermost level.
+// The first entry of OMP_NUM_THREADS, which counts for the outermost level; 0 where there is none that makes sense.
+int wanted_threads() {
+  constexpr long limit = 1 << 16;
   const char* text = std::getenv("OMP_NUM_THREADS");
-  const int wanted = text ? std::atoi(text) : 0;
-  return wanted > 0 ? wanted : available_cpus();
+  if (!text) return 0;
+  char* end = nullptr;
+  const long count = std::strtol(text, &end, 10);
+  const bool whole = *end == '\0' || *end == ',' || *end == ' ';
+  return whole && count > 0 && count < limit ? static_cast<int>(count) : 0;
 }
 
 class Pool final : public Executor {
  public:
-  Pool() : threads_(configured_threads()) {}
+  // Counted once, at the first call: asking for the CPUs takes as long as normalising a short row.
+  int threads() const override {
+    int count = threads_.load(std::memory_order_relaxed);
+    if (count == 0) {
+      count = wanted_threads();
+      if (count == 0) count = available_cpus();
+      threads_.store(count, std::memory_order_relaxed);
+    }
+    return count;
+  }
 
-  int threads() const override { return threads_; }
+  // Waking a sleeping thread takes some ten microseconds, in virtual machines several times as long.
+  int64_t least_work() const override { return 3 << 16; }
 
   void run(int threads, void (*body)(void*), void* context) override {
     std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
@@ -46,14 +67,12 @@ class Pool final : public Executor {
       std::lock_guard<std::mutex> lock(mutex_);
       body_ = body;
       context_ = context;
-      unclaimed_ = running_ = threads - 1;
+      unclaimed_ = threads - 1;
+      running_ = threads - 1;
     }
-    work_.notify_all();
+    for (int i = 1; i < threads; ++i) work_.notify_one();
     body(context);
-    std::unique_lock<std::mutex> lock(mutex_);
-    running_ -= unclaimed_;  // the work is done: whoever has not woken by now need not
-    unclaimed_ = 0;
-    done_.wait(lock, [&] { return running_ == 0; });
+    wait_for_workers();
   }
 
  private:
@@ -77,7 +96,21 @@ class Pool final : public Executor {
     }
   }
 
-  const int threads_;
+  void wait_for_workers() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      running_ -= unclaimed_;  // the work is done: whoever has not woken by now need not
+      unclaimed_ = 0;
+    }
+    // The last task of a worker is mostly about to end, sooner than a sleeping caller would be woken.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+    while (running_ > 0 && std::chrono::steady_clock::now() < until) {
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [&] { return running_ == 0; });
+  }
+
+  mutable std::atomic<int> threads_{0};
   int workers_ = 0;
   std::mutex turn_;   // held by the caller that uses the workers
   std::mutex mutex_;  // guards all below
@@ -85,24 +118,25 @@ class Pool final : public Executor {
   void (*body_)(void*) = nullptr;
   void* context_ = nullptr;
   int unclaimed_ = 0;
-  int running_ = 0;
+  std::atomic<int> running_{0};
 };
 
-// Never destroyed: its detached workers may outlive static destruction.
-Pool* pool = nullptr;
-
-void make_pool() { pool = new Pool; }
+// A child has none of its parent's threads, and its parent's pool may have been in use. Registered when the package is
+// loaded, for a child may be the first to compute.
+const bool follows_forks = [] {
+  if (pool) return true;
+  pool = new Pool;
+  pthread_atfork(nullptr, nullptr, [] {
+    was_forked = true;
+    pool = new Pool;
+  });
+  return true;
+}();
 
 }  // namespace
 
-Executor& own_threads() {
-  static const bool once = [] {
-    make_pool();
-    pthread_atfork(nullptr, nullptr, make_pool);  // a forked child has none of its parent's workers
-    return true;
-  }();
-  (void)once;
-  return *pool;
-}
+Executor& own_threads() { return *pool; }
+
+bool forked() { return was_forked; }
 
 }  // namespace fusedops::cpu

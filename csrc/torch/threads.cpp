@@ -1,7 +1,5 @@
 #include "torch/threads.h"
 
-#include <pthread.h>
-
 #include "torch/shim.h"
 
 namespace fusedops::torch {
@@ -9,19 +7,18 @@ namespace {
 
 class TorchThreads final : public cpu::Executor {
  public:
-  TorchThreads() {
-    pthread_atfork(nullptr, nullptr, [] { forked_ = true; });
-  }
-
   int threads() const override {
     uint32_t count = 1;
     FUSEDOPS_TORCH_CALL(torch_get_num_threads, &count);
     return static_cast<int>(count);
   }
 
+  // OpenMP's threads stay awake for a while after each call, so that the next one finds them at once.
+  int64_t least_work() const override { return cpu::forked() ? cpu::own_threads().least_work() : 1 << 14; }
+
   void run(int threads, void (*body)(void*), void* context) override {
     // Torch's OpenMP threads do not survive a fork: a child that waits for them waits forever.
-    if (forked_) return cpu::own_threads().run(threads, body, context);
+    if (cpu::forked()) return cpu::own_threads().run(threads, body, context);
     struct Call {
       void (*body)(void*);
       void* context;
@@ -33,9 +30,6 @@ class TorchThreads final : public cpu::Executor {
     };
     FUSEDOPS_TORCH_CALL(torch_parallel_for, 0, threads, 1, on_thread, &call);
   }
-
- private:
-  static inline bool forked_ = false;
 };
 
 }  // namespace

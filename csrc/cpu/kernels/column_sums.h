@@ -20,7 +20,7 @@ class ColumnSums {
   // body(span, sums) for spans of whole rows; `sums` are zeros to which the span's own are added.
   template <class Body>
   void accumulate(Executor& executor, Body&& body) {
-    for_each_task(executor, chunks_, [&](int64_t chunk, int) {
+    for_each_task(executor, threads_for(executor, rows_ * columns_), chunks_, [&](int64_t chunk, int) {
       float *total = partial_ + chunk * 2 * columns_, *sums = total + columns_;
       clear(total);
       const int64_t end = smaller(rows_, (chunk + 1) * rows_per_chunk_);

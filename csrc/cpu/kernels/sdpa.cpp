@@ -1,7 +1,10 @@
 // Attention as in FlashAttention-2 (Dao 2023, https://arxiv.org/abs/2307.08691): blocks of query rows, tiles of keys,
-// online softmax; where there are fewer blocks than threads the keys are split too, and the parts combined
+// online softmax; where there are few rows the keys are split too, and the parts combined
 // (Flash-Decoding, https://crfm.stanford.edu/2023/10/12/flashdecoding.html). No score matrix is ever stored.
 #include "ops/sdpa.h"
+
+#include <atomic>
+#include <vector>
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/sdpa_packed.h"
@@ -57,24 +60,64 @@ void combine(const RowBlock& block, const SoftmaxState& state, const SoftmaxStat
   }
 }
 
-// How the work is cut: blocks of queries for each batch and KV head, and each block's keys into splits.
+// How the work is cut: blocks of queries for each batch and KV head, and each block's keys into splits. Only the blocks
+// depend on the number of threads. A row's splits and tiles do not, nor then does its result.
 struct Partition {
+  KeyRange keys;  // that any query sees
+  int64_t keys_per_split;
+  int64_t splits;
+  int threads;
   int64_t queries_per_block;
   int64_t blocks_per_head;
   int64_t blocks;
-  int64_t splits;
 
-  Partition(const SdpaProblem& problem, int threads) {
-    constexpr int64_t min_keys_per_split = 256;
+  Partition(const SdpaProblem& problem, const Executor& executor)
+      : keys(visible_keys(problem)), threads(threads_for(executor, work(problem, keys.count()))) {
+    const int64_t heads = problem.batch * problem.kv_heads;
     const int64_t group = larger(1, problem.group_size()), length = larger(1, problem.query_length);
+    // Where there are few rows, splits make the parts that many threads need.
+    constexpr int64_t parts = 64, min_keys_per_split = 1024;
+    const int64_t panels = larger(1, heads * ceil_divide(length * group, kPanel));
+    splits = larger(1, smaller(parts / panels, keys.count() / min_keys_per_split));
+    keys_per_split = larger(kTileKeys, round_up(ceil_divide(keys.count(), splits), kTileKeys));
     // Blocks of one size, which is a whole number of panels.
     const int64_t cuts = ceil_divide(length * group, rows_per_block(problem, threads));
     queries_per_block = smaller(length, round_up(ceil_divide(length, cuts), larger(1, kPanel / group)));
     blocks_per_head = ceil_divide(problem.query_length, queries_per_block);
-    blocks = problem.batch * problem.kv_heads * blocks_per_head;
-    splits = 1;
-    if (threads > 1 && blocks > 0 && blocks < 2 * threads)
-      splits = larger(1, smaller(2 * threads / blocks, problem.key_length / min_keys_per_split));
+    blocks = heads * blocks_per_head;
+  }
+
+  RowBlock block(const SdpaProblem& problem, int64_t index) const {
+    // Blocks of one head follow one another, while its keys are in the cache. The last queries see the most keys under
+    // a causal mask: starting with them evens the threads' ends.
+    const int64_t position = blocks_per_head - 1 - index % blocks_per_head;
+    const int64_t batch_head = index / blocks_per_head;
+    const int64_t first = position * queries_per_block;
+    return {batch_head / problem.kv_heads, batch_head % problem.kv_heads, first,
+            smaller(queries_per_block, problem.query_length - first), problem.group_size()};
+  }
+
+  // The keys of a split that some of a block see, from a tile's beginning.
+  KeyRange split(const KeyRange& seen, int64_t index) const {
+    if (seen.count() == 0) return seen;
+    const KeyRange from_tile{keys.first + (seen.first - keys.first) / kTileKeys * kTileKeys, seen.last};
+    const int64_t first = keys.first + index * keys_per_split;
+    return from_tile.within({first, first + keys_per_split});
+  }
+
+ private:
+  static constexpr int64_t kTileKeys = 256;  // a multiple of what either way of attending takes at a time
+
+  static KeyRange visible_keys(const SdpaProblem& problem) {
+    const KeyRange band{problem.band.first_key(0), problem.band.last_key(problem.query_length - 1) + 1};
+    return band.within({0, problem.key_length});
+  }
+
+  // In the time of the row operators' elements: of that a multiply-add takes an eighth, reading K and V half. Measured.
+  static int64_t work(const SdpaProblem& problem, int64_t keys) {
+    const int64_t columns = keys * (problem.head_dim + problem.value_dim);
+    const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+    return rows * columns / 8 + problem.batch * problem.kv_heads * columns / 2;
   }
 
   // As many rows as keep their queries and sums in L2 beside a tile of keys, fewer where threads would have no work.
@@ -88,22 +131,6 @@ struct Partition {
     const int64_t fitting = max_floats / larger(1, problem.head_dim + problem.value_dim);
     return larger(kPanel, smaller(max_rows, smaller(fitting, fair)));
   }
-
-  RowBlock block(const SdpaProblem& problem, int64_t index) const {
-    // Blocks of one head follow one another, while its keys are in the cache. The last queries see the most keys under
-    // a causal mask: starting with them evens the threads' ends.
-    const int64_t position = blocks_per_head - 1 - index % blocks_per_head;
-    const int64_t batch_head = index / blocks_per_head;
-    const int64_t first = position * queries_per_block;
-    return {batch_head / problem.kv_heads, batch_head % problem.kv_heads, first,
-            smaller(queries_per_block, problem.query_length - first), problem.group_size()};
-  }
-
-  KeyRange split(const KeyRange& keys, int64_t index) const {
-    const int64_t part = (keys.count() + splits - 1) / splits;
-    const int64_t first = smaller(keys.first + index * part, keys.last);
-    return {first, smaller(first + part, keys.last)};
-  }
 };
 
 template <class T, class Attention>
@@ -114,14 +141,16 @@ void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition
   const int64_t state_floats = SoftmaxState::floats(padded_rows, value_stride);
   const int64_t scratch_floats = round_up(Attention::scratch_floats(problem, rows), kLanes);
   const int64_t parts = partition.blocks * partition.splits;
-  const int64_t states = partition.splits > 1 ? parts : executor.threads();
-  Scratch<float> scratch(executor.threads() * scratch_floats);
+  const int64_t workers = smaller(partition.threads, parts);
+  const int64_t states = partition.splits > 1 ? parts : workers;
+  Scratch<float> scratch(workers * scratch_floats);
   Scratch<float> state_memory(states * round_up(state_floats, kLanes));
+  std::vector<std::atomic<int64_t>> ended(partition.splits > 1 ? partition.blocks : 0);  // splits of each block
   auto state_at = [&](int64_t index) {
     return SoftmaxState::in(state_memory + index * round_up(state_floats, kLanes), padded_rows, value_stride);
   };
 
-  for_each_task(executor, parts, [&](int64_t part, int worker) {
+  const auto attend_part = [&](int64_t part, int worker) {
     const RowBlock block = partition.block(problem, part / partition.splits);
     const SoftmaxState state = state_at(partition.splits > 1 ? part : worker);
     state.clear(Attention::padded_rows(block.rows()));
@@ -129,22 +158,27 @@ void run(const SdpaProblem& problem, const SdpaBuffers& buffers, const Partition
     const KeyRange keys = partition.split(visibility.keys(), part % partition.splits);
     if (keys.count() > 0)
       Attention(problem, buffers, block, visibility, scratch + worker * scratch_floats).attend(keys, state);
-    if (partition.splits == 1) finish<T>(problem, buffers, block, state);
-  });
-  if (partition.splits == 1) return;
-  for_each_task(executor, partition.blocks, [&](int64_t index, int) {
-    const RowBlock block = partition.block(problem, index);
-    const SoftmaxState state = state_at(index * partition.splits);
+    if (partition.splits == 1) return finish<T>(problem, buffers, block, state);
+    // Whoever ends a block's last split combines them all, always in the same order.
+    const int64_t index = part / partition.splits;
+    if (ended[index].fetch_add(1, std::memory_order_acq_rel) + 1 < partition.splits) return;
+    const SoftmaxState total = state_at(index * partition.splits);
     for (int64_t split = 1; split < partition.splits; ++split)
-      combine(block, state, state_at(index * partition.splits + split));
-    finish<T>(problem, buffers, block, state);
+      combine(block, total, state_at(index * partition.splits + split));
+    finish<T>(problem, buffers, block, total);
+  };
+  // Splits of a block follow one another in memory: one thread takes several where there are enough for all.
+  const int64_t together = partition.splits > 1 ? larger(1, parts / (4 * partition.threads)) : 1;
+  for_each_task(executor, partition.threads, ceil_divide(parts, together), [&](int64_t task, int worker) {
+    for (int64_t part = task * together; part < smaller(parts, (task + 1) * together); ++part)
+      attend_part(part, worker);
   });
 }
 
 }  // namespace
 
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
-  const Partition partition(problem, executor.threads());
+  const Partition partition(problem, executor);
   // By the problem alone, not by how it is cut: results must not depend on the number of threads.
   const int64_t rows = problem.query_length * problem.group_size();
   dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
