@@ -15,6 +15,9 @@ from bench.cases import Case, Sdpa
 EPS = 1e-6
 MAX_SCORE_BYTES = 2**30
 
+KERNEL = "kernel"
+"""The implementation that is fusedops' kernel alone."""
+
 Implementation = Callable[..., Any]
 """Takes the arrays of Case.shapes in order; gives the output, or a tuple of them."""
 

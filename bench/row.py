@@ -13,7 +13,8 @@ class Row:
     device: "cpu", "cuda" or "mps" (torch), "mlx-cpu" or "mlx-gpu" (MLX).
     impl: "fusedops"; the framework's own operator, "torch" or "mlx"; "composite" or "matmul+softmax" by hand;
         "torch.compile" or "mx.compile", the framework's own through its compiler; "kernel", fusedops' kernel alone,
-        its outputs the same in every call: what "fusedops" takes longer is the call and memory that is new to it.
+        timed by itself, its outputs the same in every call: what "fusedops" takes longer is the call, and memory that
+        is new to it.
     median_s, spread: see bench.timing.Timing; spread is null with fewer than three samples.
     gbps: compulsory bytes / median_s. gflops: operations of the matrix products / median_s; null without any.
     limit_share: prefill's gflops / the multiply-add or matmul rate; decode's gbps / the bandwidth of reading as many

@@ -46,7 +46,7 @@ def interleave(
         repeats[name] = max(1, round(sample_seconds / seconds))
         rounds[name] = max(1, min(MAX_ROUNDS, int(budget_seconds / (repeats[name] * seconds))))
     samples: dict[str, list[float]] = {name: [] for name in runs}
-    for round_number in range(max(rounds.values())):
+    for round_number in range(max(rounds.values(), default=0)):
         for name, run in runs.items():
             if round_number < rounds[name]:
                 samples[name].append(_sample(run, repeats[name], clock))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bench.cases import Case, Geglu, Gelu, RmsNorm
-from bench.framework import EPS, Implementation
+from bench.framework import EPS, KERNEL, Implementation
 from fusedops import _core
 
 SMALLEST = 2**20
@@ -20,7 +20,7 @@ SMALLEST = 2**20
 
 
 def kernel_alone(case: Case) -> dict[str, Implementation]:
-    """The implementation "kernel" where there is one for `case`."""
+    """The implementation KERNEL where there is one for `case`."""
     if type(case) not in KERNELS or case.bytes_moved(4) < SMALLEST:
         return {}
     kernel = KERNELS[type(case)](case)
@@ -33,7 +33,7 @@ def kernel_alone(case: Case) -> dict[str, Implementation]:
         kernel(*map(_native, arrays), *map(_native, outputs))
         return tuple(outputs)
 
-    return {"kernel": run}
+    return {KERNEL: run}
 
 
 def _native(tensor: torch.Tensor) -> np.ndarray:

@@ -3,7 +3,7 @@
 
 #include "cpu/kernels/gather.h"
 #include "cpu/kernels/kernels.h"
-#include "cpu/kernels/simd.h"
+#include "cpu/kernels/vector_pairs.h"
 #include "cpu/outputs.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
@@ -13,16 +13,14 @@ template <class T>
 float sum_of_squares(const T* x, int64_t count) {
   constexpr int unroll = 4;  // independent sums hide the latency of the additions
   Vec sums[unroll] = {};
+  const auto add = [&](int64_t i, auto lanes, Vec& sum) {
+    const auto v = DotOperand<T>::load(x + i, lanes);
+    sum = multiply_add(v, v, sum);
+  };
   int64_t i = 0;
-  for (; i + unroll * kLanes <= count; i += unroll * kLanes)
-    for (int u = 0; u < unroll; ++u) {
-      const Vec v = load(x + i + u * kLanes);
-      sums[u] += v * v;
-    }
-  for_each_vector(count - i, [&](int64_t offset, auto lanes) {
-    const Vec v = load(x + i + offset, lanes);
-    sums[0] += v * v;
-  });
+  for (; i + unroll * kPairLanes <= count; i += unroll * kPairLanes)
+    for (int u = 0; u < unroll; ++u) add(i + u * kPairLanes, AllLanes{}, sums[u]);
+  for_each_pair(count - i, [&](int64_t offset, auto lanes) { add(i + offset, lanes, sums[0]); });
   return sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
@@ -45,38 +43,45 @@ void add(const T* a, const T* b, int64_t count, T* sum, T* kept) {
   });
 }
 
-// `weight` may be null.
-template <class Whole, class T, class Weight>
-void scale(const T* x, const Weight* weight, float weight_offset, float factor, int64_t count, T* y) {
-  const Vec factors = splat(factor), offset = splat(weight_offset);
-  if (!weight) {
-    const Vec constant = factors * (splat(1.f) + offset);
-    for_each_vector_of<Whole>(y, count, [&](int64_t i, auto lanes) {
-      prefetch_next(x, i, count);
-      store(y + i, load(x + i, lanes) * constant, lanes);
-    });
-    return;
-  }
+// `weight` may be null, which means ones.
+template <class Whole, class T>
+void scale(const T* x, const float* weight, float factor, int64_t count, T* y) {
+  const Vec factors = splat(factor);
   for_each_vector_of<Whole>(y, count, [&](int64_t i, auto lanes) {
     prefetch_next(x, i, count);
-    store(y + i, load(x + i, lanes) * factors * (load(weight + i, lanes) + offset), lanes);
+    const Vec v = load(x + i, lanes) * factors;
+    store(y + i, weight ? v * load(weight + i, lanes) : v, lanes);
   });
 }
 
-template <class T, class Weight>
+// weight + offset in float32, where it lies or made once for all rows.
+class Weights {
+ public:
+  Weights(const std::optional<ArrayView>& weight, float offset)
+      : widened_(weight && !is_usable(*weight, offset) ? weight->shape[0] : 0) {
+    if (!weight) return;
+    data_ = widened_ ? widened_ : static_cast<const float*>(weight->data);
+    if (widened_) widen_row(*weight, offset, widened_);
+  }
+
+  const float* data() const { return data_; }  // null: there is no weight
+
+ private:
+  static bool is_usable(const ArrayView& weight, float offset) {
+    return weight.dtype == DType::float32 && weight.strides[0] == 1 && offset == 0;
+  }
+
+  Scratch<float> widened_;
+  const float* data_ = nullptr;
+};
+
+template <class T>
 void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {
   const int64_t columns = problem.columns;
   const Rows x_rows(buffers.x);
   const Rows residual_rows(buffers.residual ? *buffers.residual : buffers.x);
-  const Weight* weight = nullptr;
-  Scratch<Weight> gathered_weight(buffers.weight && buffers.weight->strides[0] != 1 ? columns : 0);
-  if (buffers.weight) {
-    weight = static_cast<const Weight*>(buffers.weight->data);
-    if (buffers.weight->strides[0] != 1) {
-      gather(weight, buffers.weight->strides[0], columns, static_cast<Weight*>(gathered_weight));
-      weight = gathered_weight;
-    }
-  }
+  const Weights weights(buffers.weight, problem.weight_offset);
+  const float without_weight = buffers.weight ? 1.f : 1.f + problem.weight_offset;
   const int64_t arrays = buffers.residual ? 4 : 2;
   const bool past_caches = write_past_caches(arrays * problem.rows * columns * sizeof(T));
   dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
@@ -96,7 +101,7 @@ void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor&
         const float reciprocal_rms = 1.f / __builtin_sqrtf(mean_square + problem.eps);
         if (buffers.reciprocal_rms) buffers.reciprocal_rms[row] = reciprocal_rms;
         T* y = static_cast<T*>(buffers.y) + row * columns;
-        scale<Whole>(x, weight, problem.weight_offset, reciprocal_rms, columns, y);
+        scale<Whole>(x, weights.data(), reciprocal_rms * without_weight, columns, y);
       }
       finish_stores(whole);
     });
@@ -106,10 +111,7 @@ void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor&
 }  // namespace
 
 void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {
-  dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
-    dispatch_dtype(problem.weight_dtype.value_or(problem.dtype),
-                   [&]<class Weight>(const Weight*) { run<T, Weight>(problem, buffers, executor); });
-  });
+  dispatch_dtype(problem.dtype, [&]<class T>(const T*) { run<T>(problem, buffers, executor); });
 }
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA
