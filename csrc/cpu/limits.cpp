@@ -35,7 +35,7 @@ class Shares {
   Shares(int64_t bytes, int threads)
       : count_(std::max<int64_t>(1, bytes / 1024 / threads) * (1024 / 4)),
         threads_(threads),
-        data_(new (kAlignment) float[count_ * threads]) {
+        data_(static_cast<float*>(::operator new(count_ * threads * sizeof(float), kAlignment))) {
     std::fill_n(data_.get(), count_ * threads, 1.f);
   }
 
@@ -48,12 +48,12 @@ class Shares {
  private:
   static constexpr std::align_val_t kAlignment{64};
   struct Delete {
-    void operator()(float* data) const { ::operator delete[](data, kAlignment); }
+    void operator()(float* data) const { ::operator delete(data, kAlignment); }
   };
 
   int64_t count_;
   int threads_;
-  std::unique_ptr<float[], Delete> data_;
+  std::unique_ptr<float, Delete> data_;
 };
 
 double copy_with(void (*copy)(const float*, float*, int64_t), const Shares& source, const Shares& target, int threads) {
