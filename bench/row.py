@@ -15,7 +15,7 @@ class Row:
         "torch.compile" or "mx.compile", the framework's own through its compiler; "kernel", fusedops' kernel alone,
         timed by itself, its outputs the same in every call: what "fusedops" takes longer is the call, and memory that
         is new to it.
-    median_s, spread: see bench.timing.Timing; spread is null with fewer than three samples.
+    median_s, spread: see bench.timing.Timing.
     gbps: compulsory bytes / median_s. gflops: operations of the matrix products / median_s; null without any.
     limit_share: prefill's gflops / the multiply-add or matmul rate; decode's gbps / the bandwidth of reading as many
         bytes; else gbps / the bandwidth of a copy of as many bytes.
@@ -29,7 +29,7 @@ class Row:
     device: str
     impl: str
     median_s: float
-    spread: float | None
+    spread: float
     gbps: float | None
     gflops: float | None
     limit_share: float | None

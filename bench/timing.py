@@ -12,8 +12,7 @@ Run = Callable[[int], None]
 Clock = Callable[[], float]
 
 BUDGET_SECONDS = 0.8
-MAX_ROUNDS = 50
-MIN_SAMPLES_FOR_SPREAD = 3
+MIN_ROUNDS, MAX_ROUNDS = 3, 50
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,11 @@ class Timing:
     """Seconds of one call.
 
     median_s: the median over the samples.
-    spread: (90th - 10th percentile) / median of the samples; None with fewer than three of them.
+    spread: (90th - 10th percentile) / median of the samples.
     """
 
     median_s: float
-    spread: float | None
+    spread: float
 
 
 def interleave(
@@ -37,14 +36,14 @@ def interleave(
     """Times all implementations against each other. Call each once before, so that none is timed compiling.
 
     A sample repeats its call until it takes about `sample_seconds`. All samples of one implementation together take
-    `budget_seconds`, unless a single one takes longer.
+    `budget_seconds`, unless three take longer: the median of fewer would be that of a call whose memory is still cold.
     """
     repeats: dict[str, int] = {}
     rounds: dict[str, int] = {}
     for name, run in runs.items():
         seconds = _warm_up(run, sample_seconds, clock)
         repeats[name] = max(1, round(sample_seconds / seconds))
-        rounds[name] = max(1, min(MAX_ROUNDS, int(budget_seconds / (repeats[name] * seconds))))
+        rounds[name] = max(MIN_ROUNDS, min(MAX_ROUNDS, int(budget_seconds / (repeats[name] * seconds))))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(max(rounds.values(), default=0)):
         for name, run in runs.items():
@@ -72,7 +71,5 @@ def _warm_up(run: Run, sample_seconds: float, clock: Clock) -> float:
 
 def summarise(samples: list[float]) -> Timing:
     median = statistics.median(samples)
-    if len(samples) < MIN_SAMPLES_FOR_SPREAD:
-        return Timing(median, None)
     deciles = statistics.quantiles(samples, n=10, method="inclusive")
     return Timing(median, (deciles[-1] - deciles[0]) / median)

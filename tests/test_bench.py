@@ -233,11 +233,11 @@ def test_a_machine_that_slows_down_does_not_change_the_ratio() -> None:
     assert timings["slow"].median_s == pytest.approx(0.06)
 
 
-def test_slow_calls_are_timed_once() -> None:
+def test_slow_calls_are_timed_three_times() -> None:
     machine = FakeMachine()
     timings = interleave({"slow": machine.implementation("slow", 5.0)}, 1e-3, clock=machine.clock)
-    assert timings["slow"] == Timing(5.0, None)
-    assert machine.now == 15.0  # two calls to see how long it takes, one sample
+    assert timings["slow"] == Timing(5.0, 0)
+    assert machine.now == 25.0  # two calls to see how long it takes, three samples
 
 
 def test_a_slow_start_does_not_shorten_the_samples() -> None:
@@ -257,7 +257,6 @@ def test_spread_is_between_the_deciles() -> None:
     timing = summarise([float(value) for value in range(11, 0, -1)])
     assert timing.median_s == 6
     assert timing.spread == pytest.approx((10 - 2) / 6)
-    assert summarise([1.0, 2.0]) == Timing(1.5, None)
 
 
 # --- judgement: a plain float64 implementation passes, its corruptions do not
