@@ -58,6 +58,52 @@ def test_pain_2_key_length_no_multiple_of_32(framework: Framework, keys: int) ->
     np.testing.assert_allclose(out, exact, atol=2e-6)
 
 
+@pytest.mark.parametrize("framework", [f for f in available() if f.name in ("numpy", "torch-cpu")], ids=str)
+@pytest.mark.parametrize("queries", [1, 40])
+def test_pains_3_and_4_offsets_beyond_32_bits(framework: Framework, queries: int) -> None:
+    """Offsets of scores, masks and keys overflowed 32 bits (pt#179352, pt#149261, mlx#2894, mlx#3361).
+
+    Keys, values and the mask's columns lie so far apart that the last begin beyond 2^32 elements; of the memory between
+    them nothing is touched, so it takes none.
+    """
+    keys, apart = 6, (1 << 30) + 24
+
+    def spread(values: Any) -> Any:
+        memory = np.zeros(apart * (keys - 1) + values.shape[1], np.float16)
+        view = np.lib.stride_tricks.as_strided(memory, values.shape, (2 * apart, 2))
+        view[:] = values
+        return view
+
+    random = np.random.default_rng(3)
+    q = random.normal(size=(1, 1, queries, 16)).astype(np.float16)
+    k, v, mask = (spread(random.normal(size=(keys, columns))) for columns in (16, 16, queries))
+    arrays = [q, k[None, None], v[None, None], mask.T]
+    exact, _ = reference.sdpa(*(np.float64(array) for array in arrays[:3]), mask=np.float64(arrays[3]))
+    if isinstance(framework, TorchFramework):
+        import torch
+
+        arrays = [torch.from_numpy(array) for array in arrays]
+    out = framework.operators.sdpa(*arrays[:3], mask=arrays[3])
+    np.testing.assert_allclose(framework.numpy(out), exact, atol=2e-3)
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("queries", [4, 40])
+def test_pain_5_the_future_has_no_influence(framework: Framework, dtype: str, queries: int) -> None:
+    """Causal attention in 16 bits let later tokens in (pt#195910): not one bit of a row may depend on them."""
+    (q, k, v), values = qkv(framework, SdpaCase(1, (4, 2), (queries, queries), (64, 64)), dtype)
+    before = framework.numpy(framework.operators.sdpa(q, k, v, causal=True))
+    for key in (queries // 2, queries - 1):
+        changed = [array.copy() for array in values[1:]]
+        for array in changed:
+            array[:, :, key:] = 50 * np.random.default_rng(key).normal(size=array[:, :, key:].shape)
+        arrays = [framework.array(array, dtype) for array in changed]
+        after = framework.numpy(framework.operators.sdpa(q, *arrays, causal=True))
+        np.testing.assert_array_equal(after[:, :, :key], before[:, :, :key])
+        assert (after[:, :, key:] != before[:, :, key:]).any()
+
+
 @on_every_backend
 @pytest.mark.parametrize("kind", ["bool", "float32"])
 @pytest.mark.parametrize("queries", [1, 40])
@@ -253,6 +299,18 @@ def test_pain_17_no_jump_where_the_kernel_changes(framework: Framework, dtype: s
 
 
 @on_every_backend
+@pytest.mark.parametrize("head_dim", [1, 33, 72, 100, 257])
+def test_pain_18_odd_head_dims(framework: Framework, head_dim: int) -> None:
+    """Odd head dimensions fell back to unfused operators, and nobody was told (mlx#3885, mlx#1604)."""
+    case = SdpaCase(1, (2, 1), (20, 40), (head_dim, head_dim), causal=True)
+    problems.check_sdpa(framework, case, "float16")
+    q, k, v = (np.zeros((1, heads, length, head_dim), np.float16) for heads, length in ((2, 20), (1, 40), (1, 40)))
+    explanation = fusedops.explain("sdpa", q, k, v, causal=True)
+    assert explanation.execution.path == "cpu"
+    assert {launch.source for launch in explanation.plan.launches} <= {"sdpa_decode", "sdpa_prefill"}
+
+
+@on_every_backend
 def test_pain_20_gqa_reads_shared_heads_in_place(framework: Framework) -> None:
     """GQA copied K and V for every query head (pt#183280): equal to the copied form, without its memory."""
     (q, k, v), values = qkv(framework, SdpaCase(2, (12, 3), (4, 30), (16, 16)))
@@ -283,6 +341,21 @@ def test_pain_22_every_scale_counts(framework: Framework) -> None:
     for scale in (0.1, 0.7, None, 0.1):
         out = framework.numpy(framework.operators.sdpa(q, k, v, scale=scale))
         np.testing.assert_allclose(out, reference.sdpa(*values, scale=scale)[0], atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("queries", [1, 40])
+def test_pain_23_softcap_comes_before_the_mask(framework: Framework, queries: int) -> None:
+    """The softcap was left out, or took the mask's biases with it (vllm-metal#665)."""
+    (q, k, v), values = qkv(framework, SdpaCase(1, (2, 1), (queries, 40), (16, 16)))
+    bias = 20 * np.random.default_rng(6).normal(size=(queries, 40))  # far beyond the cap
+    mask = framework.array(bias, "float32")
+    bias = framework.numpy(mask)
+    capped = reference.sdpa(*values, mask=bias, softcap=1.5)[0]
+    uncapped = reference.sdpa(*values, mask=bias)[0]
+    out = framework.numpy(framework.operators.sdpa(q, k, v, mask=mask, softcap=1.5))
+    np.testing.assert_allclose(out, capped, atol=5e-6)
+    assert np.abs(capped - uncapped).max() > 0.01
 
 
 @on_every_backend
