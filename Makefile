@@ -20,7 +20,7 @@ FORMATTED := $(shell find csrc metal sim -name '*.h' -o -name '*.cpp' -o -name '
 .PHONY: test fuzz bench lint format mac-wheel mac-wheel-inputs clean
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/test_hypothesis.py --hypothesis-profile=fuzz
