@@ -286,6 +286,11 @@ def decodes(device: str) -> list[Case]:
     return [decode(key_length) for key_length in (1024, 2048, 4096, 8192, 16384)]
 
 
+def attention(device: str) -> list[Case]:
+    """Causal prompts of 2048 tokens with heads of 128 and 64, one query to 4096 and 32768 keys; 32 heads on 8."""
+    return [prefill(2048), prefill(2048, head_dim=64), decode(4096), decode(32768)]
+
+
 def overhead(device: str) -> list[Case]:
     """Calls with next to no work; MLX's evaluated and, as cases of their own, merely building their graph."""
     tiny: list[Case] = [
@@ -306,6 +311,7 @@ SUITES: dict[str, Callable[[str], list[Case]]] = {
     "activations": activations,
     "prefill": prefills,
     "decode": decodes,
+    "attention": attention,
     "overhead": overhead,
 }
 """The cases of a suite on a device."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 DEVICES = ("cpu", "cuda", "mps", "mlx-cpu", "mlx-gpu")
+SIMULATOR = "sim"
+"""Where the Metal kernels are counted, not timed; never among "all"."""
 
 
 def why_missing(device: str) -> str | None:
     """None when `device` exists here, else the reason why not."""
+    if device == SIMULATOR:
+        return None
     framework = "mlx" if device.startswith("mlx") else "torch"
     if find_spec(framework) is None:
         return f"{framework} is not installed"

@@ -1,17 +1,24 @@
-"""Times the Metal kernels, translated to CUDA, on an NVIDIA GPU, beside copies of the same bytes and torch's operators.
+"""Times the Metal kernels, translated to CUDA, on an NVIDIA GPU.
 
-    python bench/metal_on_cuda.py
+    python bench/metal_on_cuda.py                     # all of it
+    python bench/metal_on_cuda.py attention --dtype f16 --mlx-headers /path/to/mlx/include
 
-The text of the kernels is what a Mac compiles; how fast they are here says nothing certain about Apple GPUs. But a
-memory-bound kernel that does not reach a good share of the copy bandwidth has a weakness that it may well have there.
-Needs torch with CUDA, and nvcc.
+Attention runs beside MLX's own Metal kernels on the same problems, translated alike, their function constants compiled
+in as Metal does; rms_norm, gelu and geglu beside copies of the same bytes; all beside torch's operators. How fast they
+are here says nothing certain about Apple GPUs. But a memory-bound kernel that does not reach a good share of the copy
+bandwidth, or does worse than another kernel through the same translation, has a weakness that it may well have there.
+Attention's results are checked against float64 first. Needs torch with CUDA, and nvcc.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import ml_dtypes
@@ -20,74 +27,62 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+if not __package__:  # run as a script: Python then looks for modules in bench/ instead of beside it
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
 import fusedops
+from bench.cases import ITEM_SIZES, Sdpa, decode, prefill
+from bench.counting import Implementation, fusedops_launches, mlx_launches, random_arrays
+from bench.mlx_kernels import installed_headers
+from bench.reference import check
 from fusedops.backends import numpy as numpy_backend
 from fusedops.sim import cuda
-from fusedops.sim.run.arguments import AtOffset
+from fusedops.sim.plans import bind_plan
+from fusedops.sim.run import BoundLaunch
 
 Array = NDArray[Any]
 LAUNCHES, ROUNDS = 20, 7
+TORCH_DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+
+
+# --- operators on rows
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One call: what to plan, on which arrays, what it must move and multiply, and what torch has instead."""
+class RowCall:
+    """One call: what to plan, on which arrays, and what torch has instead."""
 
     name: str
     plan: Callable[..., Any]  # of the arrays' layouts
-    arrays: dict[str, Array]
+    arrays: dict[str, Array | None]  # all that the operator takes, in its order
     peer: Callable[..., Any]  # of the arrays as torch tensors
-    compulsory_bytes: int
-    flops: int = 0
+
+    @property
+    def compulsory_bytes(self) -> int:
+        """Every large array read once; as many outputs as there are residual streams written once."""
+        large = [array for array in self.arrays.values() if array is not None and array.ndim > 1]
+        outputs = 2 if self.arrays.get("residual") is not None else 1
+        return (len(large) + outputs) * large[0].nbytes
 
 
-def measurements() -> Iterator[Measurement]:
-    """Yield the calls that are timed."""
+def row_calls() -> Iterator[RowCall]:
+    """Yield the calls that are timed, in bfloat16."""
     for rows in (2048, 65536):
-        x, weight = normal(rows, 4096), normal(4096)
-        residual = normal(rows, 4096)
+        x, residual, weight = normal(rows, 4096), normal(rows, 4096), normal(4096)
         size = f"{rows}x4096"
-        rms_peer = functools.partial(_torch_rms_norm, 4096)
-        yield Measurement(f"rms_norm {size}", fusedops.rms_norm, {"x": x, "weight": weight}, rms_peer, 2 * x.nbytes)
-        yield Measurement(
-            f"add+rms_norm {size}",
-            fusedops.rms_norm,
-            {"x": x, "weight": weight, "residual": residual},
-            rms_peer,
-            4 * x.nbytes,
-        )
-        yield Measurement(f"gelu {size}", fusedops.gelu, {"x": x}, F.gelu, 2 * x.nbytes)
+        norm = {"x": x, "weight": weight, "residual": None}
+        yield RowCall(f"rms_norm {size}", fusedops.rms_norm, norm, _torch_rms_norm)
+        yield RowCall(f"add+rms_norm {size}", fusedops.rms_norm, norm | {"residual": residual}, _torch_rms_norm)
+        gelu = {"x": x, "bias": None}
+        yield RowCall(f"gelu {size}", fusedops.gelu, gelu, F.gelu)
         tanh = functools.partial(fusedops.gelu, approximate="tanh")
-        yield Measurement(f"gelu tanh {size}", tanh, {"x": x}, lambda x: F.gelu(x, approximate="tanh"), 2 * x.nbytes)
-        yield Measurement(
-            f"geglu {size}",
-            fusedops.geglu,
-            {"gate": x, "up": residual},
-            lambda gate, up: F.gelu(gate) * up,
-            3 * x.nbytes,
-        )
-    for batch, query_heads, kv_heads, keys in (
-        (1, 32, 8, 4096),
-        (1, 32, 8, 32768),
-        (1, 32, 32, 32768),
-        (16, 32, 8, 8192),
-    ):
-        q, k, v = normal(batch, query_heads, 1, 128), *(normal(batch, kv_heads, keys, 128) for _ in "kv")
-        name = f"decode B{batch} H{query_heads}/{kv_heads} KV{keys}"
-        yield Measurement(name, fusedops.sdpa, {"q": q, "k": k, "v": v}, _torch_sdpa, k.nbytes + v.nbytes)
-    for batch, heads, length, dim in ((1, 32, 2048, 128), (2, 16, 2048, 64)):
-        q, k, v = (normal(batch, heads, length, dim) for _ in "qkv")
-        name = f"prefill B{batch} H{heads} L{length} D{dim}"
-        flops = 4 * batch * heads * length * length * dim
-        yield Measurement(name, fusedops.sdpa, {"q": q, "k": k, "v": v}, _torch_sdpa, 4 * q.nbytes, flops)
+        yield RowCall(f"gelu tanh {size}", tanh, gelu, functools.partial(F.gelu, approximate="tanh"))
+        halves = {"gate": x, "up": residual}
+        yield RowCall(f"geglu {size}", fusedops.geglu, halves, lambda gate, up: F.gelu(gate) * up)
 
 
-def _torch_rms_norm(columns: int, x: Any, weight: Any, residual: Any = None) -> Any:
-    return F.rms_norm(x if residual is None else x + residual, (columns,), weight, 1e-6)
-
-
-def _torch_sdpa(q: Any, k: Any, v: Any) -> Any:
-    return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1])
+def _torch_rms_norm(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+    return F.rms_norm(x if residual is None else x + residual, weight.shape, weight, 1e-6)
 
 
 def normal(*shape: int) -> Array:
@@ -96,36 +91,104 @@ def normal(*shape: int) -> Array:
     return np.resize(values, shape)
 
 
-@functools.cache
-def library(text: str) -> cuda.CudaLibrary:
-    """Return the translated kernels of a launch."""
-    return cuda.build(text)
-
-
-def kernel_seconds(measurement: Measurement) -> float:
-    """Return the time of all launches of the plan."""
-    layouts = {name: numpy_backend.layout(array) for name, array in measurement.arrays.items()}
-    plan = measurement.plan(**layouts)
-    order = {"rms_norm": ("x", "weight", "residual"), "gelu": ("x", "bias"), "geglu": ("gate", "up")}
-    kind = plan.launches[0].source
-    inputs = [measurement.arrays.get(name) for name in order.get(kind, ("q", "k", "v", "mask", "sinks"))]
-    by_role = {
-        "INPUT": inputs,
-        "OUTPUT": [np.zeros(shape, ml_dtypes.bfloat16) for _, shape in plan.outputs],
-        "SCRATCH": [np.ones(shape, np.float32) for _, shape in plan.scratch],
-    }
-    total = 0.0
-    for launch in plan.launches:
-        buffers = [AtOffset(by_role[binding.role.name][binding.index], 0) for binding in launch.buffers]
-        total += library(launch.text).time(
-            launch.name,
-            [*buffers, launch.parameters],
-            threadgroups=launch.threadgroups,
-            threads_per_threadgroup=launch.threads_per_threadgroup,
-            launches=LAUNCHES,
-            rounds=ROUNDS,
+def time_rows() -> None:
+    """Print the table of operators on rows."""
+    print(f"bfloat16\n{'':24} {'us':>8} {'GB/s':>6} {'of copy':>8} {'torch us':>9} {'torch/ours':>10}")
+    for call in row_calls():
+        given = {name: array for name, array in call.arrays.items() if array is not None}
+        plan = call.plan(**{name: numpy_backend.layout(array) for name, array in given.items()})
+        ours = launches_seconds(bind_plan(plan, list(call.arrays.values()))[0])
+        tensors = {name: as_tensor(array, "bf16") for name, array in given.items()}
+        peer = torch_seconds(functools.partial(call.peer, **tensors))
+        copy = copy_seconds(call.compulsory_bytes)
+        print(
+            f"{call.name:24} {ours * 1e6:8.1f} {call.compulsory_bytes / ours / 1e9:6.0f} {copy / ours:8.0%} "
+            f"{peer * 1e6:9.1f} {peer / ours:10.2f}",
+            flush=True,
         )
-    return total
+
+
+# --- attention
+
+
+def attention_cases() -> list[Sdpa]:
+    """Prompts, causal and not, with and without GQA; one query to short and long caches, alone and in a batch."""
+    few = decode(8192)
+    return [
+        *(prefill(2048, head_dim=head_dim, causal=causal) for head_dim in (128, 64) for causal in (True, False)),
+        prefill(512),
+        prefill(4096),
+        prefill(1024, heads=(12, 12), head_dim=64),
+        *map(decode, (512, 1024, 4096, 32768)),
+        replace(few, key_length=32768, kv_heads=32),
+        replace(few, batch=16),
+        replace(few, head_dim=64),
+    ]
+
+
+def time_attention(dtype: str, mlx_headers: Path | None) -> None:
+    """Print the table of attention, and the geometric means of prefill and decode. Raises bench.reference.WrongResult.
+
+    Above 1 in the columns MLX/ours and torch/ours fusedops is faster.
+    """
+    print(f"{dtype}\n{'':42} {'us':>8} {'GB/s':>6} {'TFLOP/s':>8} {'MLX us':>8} {'MLX/ours':>8} {'torch/ours':>10}")
+    implementations: dict[str, Implementation] = {"fusedops": fusedops_launches}
+    if mlx_headers:
+        implementations["mlx"] = mlx_launches(mlx_headers)
+    ratios: dict[str, list[float]] = {}
+    for case in attention_cases():
+        arrays = random_arrays(case, dtype)
+        seconds = {name: attention_seconds(case, dtype, arrays, name, of) for name, of in implementations.items()}
+        ours, peer = seconds["fusedops"], seconds.get("mlx")
+        tensors = [as_tensor(array, dtype) for array in arrays]
+        by_torch = torch_seconds(functools.partial(_torch_sdpa, *tensors, is_causal=case.causal))
+        if peer:
+            ratios.setdefault(case.kind, []).append(peer / ours)
+        print(
+            f"{case.name:42} {ours * 1e6:8.1f} {case.bytes_moved(ITEM_SIZES[dtype]) / ours / 1e9:6.0f} "
+            f"{case.flops / ours / 1e12:8.1f} {f'{peer * 1e6:8.1f} {peer / ours:8.2f}' if peer else '':17} "
+            f"{by_torch / ours:10.2f}",
+            flush=True,
+        )
+    for kind, of_kind in ratios.items():
+        print(f"{kind}, MLX/ours: geometric mean {geometric_mean(of_kind):.2f}, least {min(of_kind):.2f}")
+
+
+def attention_seconds(case: Sdpa, dtype: str, arrays: list[Array], name: str, launches_of: Implementation) -> float:
+    """Return the time of an implementation's launches, after a check of what they compute."""
+    launches, out = launches_of(case, arrays)
+    for launch in launches:
+        _alone(launch).on(library(launch).run)
+    check(case, dtype, [array.astype(np.float32) for array in arrays], {name: [out.astype(np.float32)]})
+    return launches_seconds(launches)
+
+
+def _torch_sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, is_causal: bool) -> torch.Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1])
+
+
+# --- clocks
+
+
+def library(launch: BoundLaunch) -> cuda.CudaLibrary:
+    """Return the translated kernel of a launch, its function constants compiled in."""
+    return _library(launch.text, launch.include, tuple(launch.constants.items()))
+
+
+@functools.cache
+def _library(text: str, include: tuple[Path, ...], constants: tuple[tuple[str, Any], ...]) -> cuda.CudaLibrary:
+    return cuda.build(text, include=include, constants=dict(constants))
+
+
+def _alone(launch: BoundLaunch) -> BoundLaunch:
+    """The launch without the constants that are compiled in."""
+    return replace(launch, constants={})
+
+
+def launches_seconds(launches: Sequence[BoundLaunch]) -> float:
+    """Return the time of all launches of a call."""
+    times = [_alone(launch).on(library(launch).time, launches=LAUNCHES, rounds=ROUNDS) for launch in launches]
+    return sum(times)
 
 
 def torch_seconds(run: Callable[[], Any]) -> float:
@@ -154,25 +217,30 @@ def copy_seconds(num_bytes: int) -> float:
     return min(by_driver, torch_seconds(lambda: torch.bitwise_not(source, out=target)))
 
 
-def main() -> None:
-    """Print the table."""
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16; least of {ROUNDS} rounds")
-    print(f"{'':34} {'us':>8} {'GB/s':>6} {'of copy':>8} {'TFLOP/s':>8} {'torch us':>9} {'torch/ours':>10}")
-    for measurement in measurements():
-        ours = kernel_seconds(measurement)
-        tensors = {
-            name: torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).cuda()
-            for name, array in measurement.arrays.items()
-        }
-        peer = torch_seconds(lambda: measurement.peer(**tensors))  # noqa: B023
-        copy = copy_seconds(measurement.compulsory_bytes)
-        bandwidth = measurement.compulsory_bytes / ours / 1e9
-        rate = f"{measurement.flops / ours / 1e12:8.1f}" if measurement.flops else f"{'':8}"
-        print(
-            f"{measurement.name:34} {ours * 1e6:8.1f} {bandwidth:6.0f} {copy / ours:8.0%} {rate} {peer * 1e6:9.1f} "
-            f"{peer / ours:10.2f}",
-            flush=True,
-        )
+def as_tensor(array: Array, dtype: str) -> torch.Tensor:
+    """Return a copy on the GPU. torch takes no bfloat16 from numpy, but its bits."""
+    bits = array.view({2: np.int16, 4: np.int32}[array.itemsize])
+    return torch.from_numpy(bits).view(TORCH_DTYPES[dtype]).cuda()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="bench/metal_on_cuda.py", description="Times the Metal kernels as CUDA.")
+    parser.add_argument("what", nargs="?", choices=("rows", "attention", "all"), default="all")
+    parser.add_argument("--dtype", choices=ITEM_SIZES, default="f16", help="of attention; default: %(default)s")
+    parser.add_argument(
+        "--mlx-headers",
+        type=Path,
+        default=installed_headers(),
+        metavar="DIR",
+        help="the include folder of an mlx package, whose kernels run beside; default: that of the installed one",
+    )
+    options = parser.parse_args(argv)
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; least of {ROUNDS} rounds")
+    if options.what != "attention":
+        time_rows()
+    if options.what != "rows":
+        time_attention(options.dtype, options.mlx_headers)
 
 
 if __name__ == "__main__":

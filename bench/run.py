@@ -1,9 +1,11 @@
 """Times fusedops beside the frameworks' own operators.
 
     python bench/run.py --suite llama --device cpu --dtype bf16 --json results.json
+    python bench/run.py --suite attention --device sim
 
-Every implementation is checked against float64 before it is timed. Exit status: 0; 1: an implementation computes
-something wrong; 2: arguments that make no sense, or a device that is not here.
+The second counts instead of timing: what attention's Metal kernels and MLX's cost in the simulator. Every
+implementation is checked against float64. Exit status: 0; 1: an implementation computes something wrong; 2: arguments
+that make no sense, or a device that is not here.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from shutil import which
 if not __package__:  # run as a script: Python then looks for modules in bench/ instead of beside it
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.cases import ITEM_SIZES, SUITES, Case, cases_of
-from bench.devices import DEVICES, why_missing
+from bench.cases import ITEM_SIZES, SUITES, Case, Sdpa, cases_of
+from bench.devices import DEVICES, SIMULATOR, why_missing
 from bench.timing import BUDGET_SECONDS
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -33,11 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.threads:
         set_threads(options.threads)
-    cases = {
-        device: cases_of(options.suite or ["quick"], device)
-        for device in chosen_devices(parser, options.device or ["all"])
-    }
-    dtypes = list(dict.fromkeys(options.dtype or ["f32", "bf16"]))
+    devices = chosen_devices(parser, options.device or ["all"])
+    cases = {device: cases_of(options.suite or ["quick"], device) for device in devices}
+    counted = [case for case in cases.get(SIMULATOR, []) if isinstance(case, Sdpa)]
+    if SIMULATOR in cases:
+        cases = {SIMULATOR: [*counted]}
+        if not counted:
+            parser.error(f"--suite {options.suite[0]}: has no attention, which is what --device {SIMULATOR} counts")
+    dtypes = list(dict.fromkeys(options.dtype or (["f16"] if SIMULATOR in devices else ["f32", "bf16"])))
     if options.list:
         list_cases(cases, dtypes)
         return 0
@@ -48,10 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--compile: there is no C++ compiler here, which the frameworks' compilers need")
 
     from bench.reference import WrongResult
-    from bench.session import run
 
     try:
-        run(cases, dtypes, options.compile, options.seconds, options.json)
+        if counted:
+            from bench.counting_session import run as count
+
+            count(counted, dtypes, options.json)
+        else:
+            from bench.session import run
+
+            run(cases, dtypes, options.compile, options.seconds, options.json)
     except WrongResult as error:
         print(f"wrong result: {error}", file=sys.stderr)
         return 1
@@ -67,7 +78,10 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--suite", action="append", choices=SUITES, help="which cases; repeatable; default: quick")
     parser.add_argument(
-        "--device", action="append", choices=[*DEVICES, "all"], help="where; repeatable; default: all that are here"
+        "--device",
+        action="append",
+        choices=[*DEVICES, SIMULATOR, "all"],
+        help=f"where; repeatable; default: all that are here. {SIMULATOR}: counts what Metal kernels of attention cost",
     )
     parser.add_argument("--dtype", action="append", choices=ITEM_SIZES, help="repeatable; default: f32 and bf16")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads; default: as many as the CPU has")
@@ -120,6 +134,8 @@ def set_threads(threads: int) -> None:
 def chosen_devices(parser: argparse.ArgumentParser, requested: list[str]) -> list[str]:
     """Those that were asked for, all of which have to be here; "all" stands for those that are."""
     explicit = list(dict.fromkeys(device for device in requested if device != "all"))
+    if SIMULATOR in explicit and len(requested) > 1:
+        parser.error(f"--device {SIMULATOR}: expected it alone, since it counts and the others time")
     for device in explicit:
         if reason := why_missing(device):
             parser.error(f"--device {device}: {reason}")

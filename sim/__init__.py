@@ -8,7 +8,7 @@ The shell command is `python -m fusedops.sim`; see docs/simulator.md.
 
 from .check import check
 from .errors import SimulatorError
-from .run import ORDERS, AtOffset, Library, build
+from .run import ORDERS, AtOffset, Cost, Library, build
 from .translate import Translation, translate
 
-__all__ = ["ORDERS", "AtOffset", "Library", "SimulatorError", "Translation", "build", "check", "translate"]
+__all__ = ["ORDERS", "AtOffset", "Cost", "Library", "SimulatorError", "Translation", "build", "check", "translate"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .run.arguments import AtOffset
+from .run.launch import BoundLaunch
 from .run.library import Library, build
 
 if TYPE_CHECKING:
@@ -48,22 +49,36 @@ def run_plan(
     Raises:
         SimulatorError: A kernel's mistakes.
     """
+    launches, outputs = bind_plan(plan, inputs)
+    for launch in launches:
+        launch.on(library(launch.text).run, **schedule)
+    return outputs
+
+
+def bind_plan(plan: _core.Plan, inputs: Sequence[Array | None]) -> tuple[list[BoundLaunch], list[Array]]:
+    """Return a plan's launches with all their buffers, and the outputs, which hold NaN until the launches have run.
+
+    Args:
+        plan: As of run_plan.
+        inputs: As of run_plan; they are copied.
+    """
     outputs = [_poisoned(dtype, shape) for dtype, shape in plan.outputs]
     by_role: dict[str, list[Any]] = {
         "INPUT": [None if array is None else _memory(array) for array in inputs],
         "OUTPUT": outputs,
         "SCRATCH": [_poisoned(dtype, shape) for dtype, shape in plan.scratch],
     }
-    for launch in plan.launches:
-        bound = [by_role[binding.role.name][binding.index] for binding in launch.buffers]
-        library(launch.text).run(
-            launch.name,
-            [*bound, launch.parameters],
+    launches = [
+        BoundLaunch(
+            text=launch.text,
+            kernel=launch.name,
+            buffers=dict(enumerate([*(by_role[b.role.name][b.index] for b in launch.buffers), launch.parameters])),
             threadgroups=launch.threadgroups,
             threads_per_threadgroup=launch.threads_per_threadgroup,
-            **schedule,
         )
-    return [
+        for launch in plan.launches
+    ]
+    return launches, [
         memory[: _byte_count(dtype, shape)].view(_numpy_dtype(dtype)).reshape(shape)
         for memory, (dtype, shape) in zip(outputs, plan.outputs, strict=True)
     ]

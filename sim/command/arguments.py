@@ -90,10 +90,13 @@ def _add_launch(command: argparse.ArgumentParser) -> None:
 
 
 def _add_verdict(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument_group("verdict").add_argument
+    group = command.add_argument_group("verdict")
+    add = group.add_argument
     add("--order", choices=(*ORDERS, "all"), default="all", help="of threads and threadgroups; all by default")
     add("--check", action="store_true", help="the check command's findings too")
-    add("--fast", action="store_true", help="without the checks of every memory access")
+    observer = group.add_mutually_exclusive_group().add_argument
+    observer("--fast", action="store_true", help="without the checks of every memory access")
+    observer("--count", action="store_true", help="count what the kernel costs, in place of these checks")
     add(
         "--expect",
         action="append",

@@ -229,9 +229,13 @@ def build(
     defines: Sequence[str] = (),
     only: str | None = None,
     check: bool = False,
+    constants: Mapping[str, bool | int | float] | None = None,
 ) -> CudaLibrary:
-    """Compile a .metal file (a Path) or Metal text (a str) for the first GPU; see sim.build. `check` has no effect."""
-    translation = translate(source, "cuda", include=include, defines=defines, only=only)
+    """Compile a .metal file (a Path) or Metal text (a str) for the first GPU; see sim.build. `check` has no effect.
+
+    With `constants`, function constants are compiled in as Metal does, and a launch takes none.
+    """
+    translation = translate(source, "cuda", include=include, defines=defines, only=only, constants=constants)
     cubin = compile_cubin(translation.text, driver().architecture())
     return CudaLibrary(cubin, translation.kernels, translation.constants)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 
 from ..compiler import host_compiler
@@ -31,23 +32,39 @@ _CLANG_FLAGS = [
 ]
 _CHECKS = ["-fsanitize=alignment,integer-divide-by-zero"]
 _SOME_CHECKS = [*_CHECKS, "-O2"]
-_ALL_CHECKS = [*_CHECKS, "-fsanitize=thread", "-g1", "-O1"]  # the hooks take most of the time, whatever the level
+_HOOKS = ["-fsanitize=thread", "-g1", "-O1"]  # they take most of the time, whatever the level
+_ALL_CHECKS = [*_CHECKS, *_HOOKS]
 # The bounds of all arrays, those that end a struct (as the components of a vector do) included.
 _GNU_BOUNDS = ["-fsanitize=bounds-strict"]
 _CLANG_BOUNDS = ["-fsanitize=bounds", "-fstrict-flex-arrays=3"]
+# Every access that the text makes counts, even where a value is known from the access before.
+_COUNTED = ["-DMSL_COUNT", *_HOOKS]
+_GNU_COUNTED = [f"-fno-tree-{name}" for name in ("fre", "pre", "dominator-opts", "dse", "loop-im")]
 _MACHINES = {"x86_64": ["-march=x86-64-v3"], "aarch64": ["-march=armv8.2-a+fp16"], "arm64": []}
 
 
-def compile_library(text: str, check: bool) -> Path:
+class Observer(Enum):
+    """Who watches a launch: nobody, the checks of every access, or the counters of what it costs."""
+
+    NONE = ()
+    CHECKS = ("checked", "instrumented")
+    COUNTERS = ("counted", "instrumented")
+
+
+def compile_library(text: str, observer: Observer) -> Path:
     """Compile text that was translated for the simulator, together with its runtime, to a shared library.
 
     SimulatorError: an unsupported host, no compiler, or the compiler's errors, with lines of the Metal text.
     """
     compiler, flags = host_compiler(), [*_host_flags(), *_FLAGS]
-    runtime = _compile_runtime(compiler, [*flags, "-O2"], check)
+    runtime = _compile_runtime(compiler, [*flags, "-O2"], observer)
     clang = "clang" in version(compiler)
     flags += [*_KERNEL_FLAGS, *(_CLANG_FLAGS if clang else _GNU_FLAGS)]
-    flags += [*_ALL_CHECKS, *(_CLANG_BOUNDS if clang else _GNU_BOUNDS)] if check else _SOME_CHECKS
+    flags += {
+        Observer.NONE: _SOME_CHECKS,
+        Observer.CHECKS: [*_ALL_CHECKS, *(_CLANG_BOUNDS if clang else _GNU_BOUNDS)],
+        Observer.COUNTERS: [*_COUNTED, *([] if clang else _GNU_COUNTED)],
+    }[observer]
     compile_kernels = [compiler, *flags, f"-I{SHIM}", "-c", "-x", "c++", "-"]
     # A step of its own, because with -fsanitize the compiler would link the sanitizers' runtime.
     link = [compiler, "-shared", *map(str, runtime), "-lm"]
@@ -60,11 +77,12 @@ def compile_library(text: str, check: bool) -> Path:
     return cached(_key(compiler, [*compile_kernels, *link], text), ".so", make)
 
 
-def _compile_runtime(compiler: str, flags: Sequence[str], check: bool) -> list[Path]:
-    files = [*_RUNTIME.glob("*.cpp"), *(_RUNTIME.glob("checked/*.cpp") if check else [])]
+def _compile_runtime(compiler: str, flags: Sequence[str], observer: Observer) -> list[Path]:
+    files = [*_RUNTIME.glob("*.cpp"), *(file for folder in observer.value for file in _RUNTIME.glob(f"{folder}/*.cpp"))]
+    defines = [] if observer is Observer.NONE else ["-DMSL_OBSERVED"]
 
     def compile_file(file: Path) -> Path:
-        command = [compiler, *flags, "-std=c++20", *(["-DMSL_CHECK"] if check else []), "-c", str(file)]
+        command = [compiler, *flags, "-std=c++20", *defines, "-c", str(file)]
         return cached(_key(compiler, command), ".o", lambda output: run_compiler([*command, "-o", str(output)]))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from ..errors import SimulatorError
 from ..translate import translate
 from ..translate.declarations import PARAMETER_KINDS
 from .arguments import MAXIMUM_BUFFERS, ORDERS, Array, Buffer, Extent, constant_bytes, contiguous, grid, indexed
-from .compile import compile_library, describe_places
+from .compile import Observer, compile_library, describe_places
+from .cost import Cost, NativeCost
 
 # A launch owns the process's signal handlers and its timer, so there is one at a time.
-_LAUNCHING = threading.Lock()
+_LAUNCHING = threading.RLock()
 
 
 class _Run(ctypes.Structure):
@@ -54,18 +56,22 @@ class Source:
     defines: Sequence[str] = ()
     only: str | None = None
     check: bool = False
+    count: bool = False
 
 
 class Library:
     """The kernels of one source, as `build` makes them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, observer: Observer = Observer.NONE) -> None:
         self.path = path
+        self._observer = observer
         self._native = ctypes.CDLL(str(path))
         self._native.msl_describe.restype = ctypes.c_char_p
         self._native.msl_run.restype = ctypes.c_char_p
+        if observer is Observer.COUNTERS:
+            self._native.msl_cost.restype = ctypes.c_void_p
         self._native.msl_allocate.restype = ctypes.c_void_p
-        self._native.msl_allocate.argtypes = [ctypes.c_size_t]
+        self._native.msl_allocate.argtypes = [ctypes.c_size_t, ctypes.c_bool]
         self._native.msl_set_constant.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
         self.kernels: dict[str, list[Parameter]] = {}
         self._constants: dict[str, tuple[int, int]] = {}  # index and size in bytes
@@ -135,6 +141,24 @@ class Library:
             raise SimulatorError("\n".join(lines))
         return "\n".join(lines)
 
+    def count(self, kernel: str, buffers: Sequence[Buffer] | Mapping[int, Buffer], **launch: Any) -> Cost:
+        """Run a kernel of a library that was built with count=True, and return what it cost.
+
+        Args:
+            kernel: as of `run`.
+            buffers: as of `run`; they are changed as `run` changes them.
+            launch: the other arguments of `run`.
+
+        Raises:
+            SimulatorError: as `run` raises it.
+            ValueError: as `run` raises it, or the library was not built with count=True.
+        """
+        if self._observer is not Observer.COUNTERS:
+            raise ValueError("count: expected a library that was built with count=True")
+        with _LAUNCHING:
+            self.run(kernel, buffers, **launch)
+            return Cost(*NativeCost.from_address(self._native.msl_cost()))
+
     def _bind(self, run: _Run, buffers: Sequence[Buffer] | Mapping[int, Buffer]) -> list[tuple[Array, int]]:
         """Copy the buffers between guard pages; the arrays to be written back, with where their values will be."""
         outputs: list[tuple[Array, int]] = []
@@ -143,7 +167,7 @@ class Library:
             data = contiguous(buffer)
             memory = (data.ctypes.data, data.nbytes)
             if memory not in bound:
-                address = self._native.msl_allocate(data.nbytes)
+                address = self._native.msl_allocate(data.nbytes, isinstance(buffer, np.generic | bytes | bytearray))
                 if not address:
                     raise MemoryError(f"no memory for buffer({index}) of {data.nbytes} bytes")
                 ctypes.memmove(address, data.ctypes.data, data.nbytes)
@@ -180,6 +204,7 @@ def build(
     defines: Sequence[str] = (),
     only: str | None = None,
     check: bool = False,
+    count: bool = False,
 ) -> Library:
     """Compile a .metal file (a Path) or Metal text (a str) for this machine's processor; builds are cached.
 
@@ -190,19 +215,24 @@ def build(
         only: a regular expression; kernels whose host names it does not match as a whole are left out.
         check: also find data races, reads of uninitialised threadgroup memory and every access out of bounds; a run
             then takes several times as long.
+        count: instead of that, count what `Library.count` returns.
 
     Raises:
         SimulatorError: what does not compile, with file and line of the Metal text.
+        ValueError: both check and count.
     """
+    if check and count:
+        raise ValueError("check and count: expected at most one of them, since a build has one kind of observer")
+    observer = Observer.CHECKS if check else Observer.COUNTERS if count else Observer.NONE
     translation = translate(source, "simulator", include=include, defines=defines, only=only)
-    return Library(compile_library(translation.text, check))
+    return Library(compile_library(translation.text, observer), observer)
 
 
 def build_many(sources: Sequence[Source], jobs: int | None = None) -> list[Library]:
     """`build` several sources at once, in as many jobs as there are processors unless given."""
 
     def build_one(s: Source) -> Library:
-        return build(s.source, include=s.include, defines=s.defines, only=s.only, check=s.check)
+        return build(s.source, include=s.include, defines=s.defines, only=s.only, check=s.check, count=s.count)
 
     with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         return list(pool.map(build_one, sources))

@@ -3,6 +3,9 @@
 #pragma once
 // clang-format off: the order matters
 #include "sim_abi.h"
+#ifdef MSL_COUNT
+#define MSL_EXPONENTIAL(name, x) (msl_rt_exponential(), MSL_LIBM(name)(x))
+#endif
 #include "metal_types.h"
 #include "host/site.h"
 #include "host/barriers.h"

@@ -54,4 +54,5 @@ MslLanes msl_rt_simd(const void* value, uint32_t size, MslOp operation, const ch
 void msl_rt_barrier(uint32_t mem_flags, const char* file, uint32_t line);
 uint32_t msl_rt_lane();
 void msl_rt_warn(const char* what, const char* file, uint32_t line);
+void msl_rt_exponential();  // a thread calls exp, exp2 or exp10; told in builds that count
 }

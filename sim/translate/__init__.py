@@ -1,6 +1,6 @@
 """Metal text to C++ for the simulator, CUDA or clang's C++ for OpenCL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ..errors import SimulatorError
 from .cuda import CudaEmitter
 from .declarations import FunctionConstant, Unit
 from .declarations import parse as parse_text
-from .emitter import Emitter
+from .emitter import Emitter, Value
 from .opencl import OpenCLEmitter
 from .preprocess import preprocess
 from .simulator import SimulatorEmitter
@@ -38,18 +38,27 @@ def translate(
     include: Sequence[Path | str] = (),
     defines: Sequence[str] = (),
     only: str | None = None,
+    constants: Mapping[str, Value] | None = None,
 ) -> Translation:
     """Translate a .metal file (a Path) or Metal text (a str) for "simulator", "cuda" or "opencl".
 
     `include` are directories, `defines` are NAME or NAME=VALUE, `only` is a regular expression that the host names of
-    the wanted kernels match as a whole. SimulatorError: what is not Metal, with file and line, or an unknown target.
+    the wanted kernels match as a whole. `constants` are values of function constants that are compiled in, as Metal
+    does when it makes a pipeline; for "cuda" only. SimulatorError: what is not Metal, with file and line, or an unknown
+    target.
     """
     if target not in _EMITTERS:
         raise SimulatorError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
+    if constants is not None and target != "cuda":
+        raise SimulatorError(f"constants: {target} takes them at each launch, only cuda compiles them in")
     unit = parse(source, include=include, defines=defines)
     emitter = _EMITTERS[target](unit, only)
+    emitter.constants = constants
     text = emitter.emit()
     if emitter.errors:
         raise SimulatorError("\n".join(emitter.errors))
-    constants = [d for d in unit.declarations if isinstance(d, FunctionConstant) and d.index is not None]
-    return Translation(text, tuple(emitter.kernels), tuple(constant.name for constant in constants))
+    settable = [d for d in unit.declarations if isinstance(d, FunctionConstant) and d.index is not None]
+    if unknown := set(constants or ()) - {constant.name for constant in settable}:
+        raise SimulatorError(f"constants: there is no function constant {', '.join(map(repr, sorted(unknown)))}")
+    names = () if constants is not None else tuple(constant.name for constant in settable)
+    return Translation(text, tuple(emitter.kernels), names)

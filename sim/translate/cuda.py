@@ -12,6 +12,7 @@ class CudaEmitter(NativeEmitter):
     header = "metal_cuda.h"
     opening, closing = "namespace mtl {\n", "}  // namespace mtl\n"
     namespace = "::mtl::"
+    description_template = "template <int threads> "
 
     def kernel(self, kernel: Kernel) -> None:
         self.function(kernel)
@@ -23,8 +24,11 @@ class CudaEmitter(NativeEmitter):
     def description(self, kernel: Kernel) -> str:
         kinds = [PARAMETER_KINDS.index(parameter.kind) for parameter in kernel.parameters]
         indices = [parameter.index for parameter in kernel.parameters]
-        threads = f"static constexpr int most_threads = {kernel.most_threads};"  # bounds the registers that nvcc takes
+        threads = "static constexpr int most_threads = threads;"  # bounds the registers that nvcc takes
         return f"{threads} {_lookup('kind', kinds)} {_lookup('index', indices)}"
+
+    def description_arguments(self, kernel: Kernel) -> str:
+        return f"<int({kernel.most_threads})>"
 
     def registration(self, name: str, function: str, description: str) -> str:
         self.appendix.append(
@@ -37,9 +41,15 @@ class CudaEmitter(NativeEmitter):
         self.source.tokens[variable.keyword].code = "__shared__"
 
     def function_constant(self, constant: FunctionConstant) -> None:
-        """The host sets mtl::NAME; a computed one is a function, called wherever its name stands."""
+        """What the host sets as mtl::NAME, or what is compiled in; a computed one is a function, called by its name."""
         name, value = constant.name, self.plain(constant.head + 1, constant.stop - 1)
         self.blank(constant.start, constant.stop)
+        if constant.index is not None and self.constants is not None:
+            known = self.constants.get(name)
+            literal = str(known or 0).lower()  # of False and True, too
+            self.before(constant.start, f"constexpr {constant.type} {name} = {literal};")
+            self.before(constant.start, f"constexpr bool {name}__defined = {str(known is not None).lower()};")
+            return
         if constant.index is not None:
             self.before(constant.start, f"__constant__ {constant.type} {name}; __constant__ bool {name}__defined;")
             return

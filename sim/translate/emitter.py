@@ -1,7 +1,7 @@
 """What the emitters of all targets share: they replace tokens of the source and append to them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from .declarations import (
@@ -27,6 +27,9 @@ _SWIZZLE = re.compile("[xyzw]{2,4}|[rgba]{2,4}")
 _ASSIGNMENTS = frozenset({"=", "+=", "-=", "*=", "/="})
 
 
+Value = bool | int | float  # of a function constant
+
+
 class Emitter:
     """Rewrites a unit in place, once. Subclasses say how each kind of declaration is written for their target."""
 
@@ -34,6 +37,8 @@ class Emitter:
     opening, closing = "", ""  # around the whole text
     space_names: ClassVar[dict[str, str]] = {}  # what an address space is called; nothing by default
     merges_address_spaces = True  # overloads that differ only in their address spaces become one
+
+    constants: Mapping[str, Value] | None = None  # function constants that are compiled in, if given
 
     def __init__(self, unit: Unit, only: str | None = None):
         """`only` is a regular expression: other kernels are not registered."""

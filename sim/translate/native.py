@@ -12,10 +12,15 @@ class NativeEmitter(Emitter):
     """
 
     namespace = "::"  # where the shim's `msl` lives
+    description_template = ""  # of the type that describes a kernel's parameters
 
     def description(self, kernel: Kernel) -> str:
         """The members of the type that describes a kernel's parameters."""
         raise NotImplementedError
+
+    def description_arguments(self, kernel: Kernel) -> str:
+        """The arguments of description_template, which may depend on the kernel's own."""
+        return ""
 
     def registration(self, name: str, function: str, description: str) -> str:
         """What is to stand in the text to make a kernel known to the host by its name."""
@@ -27,7 +32,8 @@ class NativeEmitter(Emitter):
         template = self.plain(kernel.start, source.past_templates(kernel.start))
         parameters = self.plain(kernel.parameter_list + 1, parameters_end)
         description = f"msl_p{self.next_number()}_{name}"
-        text = f" struct {description} {{ {self.description(kernel)} }};"
+        text = f" {self.description_template}struct {description} {{ {self.description(kernel)} }};"
+        description += self.description_arguments(kernel)
         text += f" {template} {description} msl_d_{name}({parameters});"
         if not kernel.is_template and self.is_wanted(kernel.host_name):
             text += self.registration(kernel.host_name, f"&{name}", description)

@@ -98,10 +98,20 @@ def matrix_operands(a_type: Any, b_type: Any) -> list[Array]:
     return [a, b, c, np.full((12, 24), np.nan, np.float32)]
 
 
+def matrix_operands_not_finite(dtype: Any) -> list[Array]:
+    """Of the same type, with NaN, infinities, and ones that an infinity is multiplied by."""
+    a, b, c, out = matrix_operands(dtype, dtype)
+    a[3, 9], b[6, 8:16] = np.inf, 1
+    b[4, 10], b[5, 11] = np.nan, -np.inf
+    return [a, b, c, out]
+
+
 def assert_matrix_product(a: Array, b: Array, c: Array, out: Array) -> None:
     block = (slice(2, 10), slice(8, 16))
     left, right, addend = (m[block].astype(np.float64) for m in (a, b, c))
-    np.testing.assert_allclose(out[block], left @ right.T + addend, rtol=1e-5, atol=1e-5)
+    with np.errstate(invalid="ignore"):
+        expected = left @ right.T + addend
+    np.testing.assert_allclose(out[block], expected, rtol=1e-5, atol=1e-5)
     out[block] = np.nan
     assert np.isnan(out).all()
 

@@ -92,6 +92,14 @@ def test_run_without_checks_can_accept_findings(row_sum: str, capsys: pytest.Cap
     assert "orders" not in capsys.readouterr().out
 
 
+def test_run_counts(row_sum: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", row_sum, "row_sum_float", *BARRIER, *LAUNCH, *BUFFERS, "--count"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    counted = ["device loaded: 1,200", "device stored: 12", "threadgroup loaded: 24", "reductions: 6"]
+    assert [lines.count(line) for line in counted] == [1] * 4  # once for all orders
+    assert "orders differ" not in "".join(lines)
+
+
 def test_run_says_what_is_unexpected(row_sum: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run", row_sum, "row_sum_float", *BARRIER, *LAUNCH, *BUFFERS]
     assert main([*command, "--expect", "1: b0.sum(-1)"]) == 1

@@ -7,7 +7,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from kernels import LANES, MATRICES, MEMORY, assert_lanes, assert_matrix_product, matrix_operands
+from kernels import (
+    HEAD,
+    LANES,
+    MATRICES,
+    MEMORY,
+    assert_lanes,
+    assert_matrix_product,
+    matrix_operands,
+    matrix_operands_not_finite,
+)
 
 from fusedops.sim import SimulatorError, translate
 from fusedops.sim.cuda import CudaLibrary, build
@@ -27,6 +36,25 @@ def test_compiles(text: str) -> None:
     assert cubin.read_bytes()[:4] == b"\x7fELF"
 
 
+# The bound of threads depends on the template's argument, and a branch on a function constant.
+SPECIALISED = f"""{HEAD}
+constant bool doubled [[function_constant(3)]];
+template <int simdgroups>
+[[kernel, max_total_threads_per_threadgroup(simdgroups * 32)]] void scale(
+    device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) {{
+  if (doubled) x[i] *= 2;
+}}
+template [[host_name("scale")]] [[kernel]] decltype(scale<4>) scale<4>;
+"""
+
+
+def test_function_constants_can_be_compiled_in() -> None:
+    texts = {value: translate(SPECIALISED, "cuda", constants={"doubled": value}) for value in (False, True)}
+    assert [translation.constants for translation in texts.values()] == [(), ()]
+    ptx = {value: compile_cubin(translation.text, "sm_90").read_bytes() for value, translation in texts.items()}
+    assert len(ptx[False]) < len(ptx[True])  # which multiplies
+
+
 def on_gpu(text: str) -> CudaLibrary:
     try:
         driver()
@@ -44,6 +72,14 @@ def test_lanes() -> None:
 def test_matrix_product(a_type: str, b_type: str) -> None:
     operands = matrix_operands(TYPES[a_type], TYPES[b_type])
     on_gpu(MATRICES).run(f"multiply<{a_type}, {b_type}>", operands, threadgroups=(1,), threads_per_threadgroup=(32,))
+    assert_matrix_product(*operands)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_matrix_product_that_is_not_finite(name: str) -> None:
+    """As every element by itself would have it: no NaN of infinity * 0 where infinity was multiplied by 1."""
+    operands = matrix_operands_not_finite(TYPES[name])
+    on_gpu(MATRICES).run(f"multiply<{name}, {name}>", operands, threadgroups=(1,), threads_per_threadgroup=(32,))
     assert_matrix_product(*operands)
 
 

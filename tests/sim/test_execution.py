@@ -6,7 +6,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from kernels import HEAD, LANES, MATRICES, MEMORY, assert_lanes, assert_matrix_product, matrix_operands
+from kernels import (
+    HEAD,
+    LANES,
+    MATRICES,
+    MEMORY,
+    assert_lanes,
+    assert_matrix_product,
+    matrix_operands,
+    matrix_operands_not_finite,
+)
 
 from fusedops.sim import ORDERS, Library, SimulatorError, build
 
@@ -37,6 +46,14 @@ def test_matrix_product(a_type: str, b_type: str) -> None:
             order=order,
         )
         assert_matrix_product(*operands)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_matrix_product_that_is_not_finite(name: str) -> None:
+    operands = matrix_operands_not_finite(TYPES[name])
+    kernel = f"multiply<{name}, {name}>"
+    library(MATRICES).run(kernel, operands, threadgroups=(1,), threads_per_threadgroup=(32,))
+    assert_matrix_product(*operands)
 
 
 @EVERY_ORDER

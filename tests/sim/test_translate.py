@@ -54,6 +54,18 @@ def test_names_kernels_and_constants(target: str) -> None:
     assert translate(GOLDEN / "function_constants.metal", target).constants == ("window_length", "has_window")
 
 
+def test_constants_are_compiled_in_for_cuda_only() -> None:
+    source = GOLDEN / "function_constants.metal"
+    translation = translate(source, "cuda", constants={"has_window": True})
+    assert translation.constants == ()
+    assert "constexpr bool has_window = true;" in translation.text
+    assert "constexpr bool window_length__defined = false;" in translation.text
+    with pytest.raises(SimulatorError, match="there is no function constant 'no_such'"):
+        translate(source, "cuda", constants={"no_such": 1})
+    with pytest.raises(SimulatorError, match="constants: simulator takes them at each launch"):
+        translate(source, "simulator", constants={})
+
+
 @pytest.mark.parametrize("target", SUFFIXES)
 def test_only_keeps_what_matches_as_a_whole(target: str) -> None:
     translation = translate(GOLDEN / "templates.metal", target, only="scale_.*|negate_i")

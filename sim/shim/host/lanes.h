@@ -1,4 +1,5 @@
-// The lanes of a SIMD-group: every lane posts a value, the runtime gathers them, each lane reads what it needs.
+// The lanes of a SIMD-group: every lane posts a value, the runtime gathers them, each lane reads what it needs. What
+// reads many of them is not instrumented: they are no memory of Metal's.
 #pragma once
 
 namespace metal::detail {
@@ -31,7 +32,7 @@ inline Lanes<T> post(const T& value, MslOp operation, Site site) {
 // Of the caller's block of `width` lanes. A full SIMD-group is reduced as a balanced tree, the order most hardware
 // uses.
 template <class T, class F>
-inline T reduce(const Lanes<T>& lanes, uint32_t width, F combine) {
+[[gnu::no_sanitize_thread]] inline T reduce(const Lanes<T>& lanes, uint32_t width, F combine) {
   if (width == 32 && lanes.active == ~0u) {
     T partial[16];
     for (int i = 0; i < 16; i++) partial[i] = combine(lanes.values[i], lanes.values[i + 16]);
@@ -51,7 +52,7 @@ inline T reduce(const Lanes<T>& lanes, uint32_t width, F combine) {
 }
 
 template <class T, class F>
-inline T scan(const Lanes<T>& lanes, T neutral, bool inclusive, F combine) {
+[[gnu::no_sanitize_thread]] inline T scan(const Lanes<T>& lanes, T neutral, bool inclusive, F combine) {
   T result = neutral;
   for (uint32_t i = 0; i < lanes.lane + inclusive; i++)
     if (lanes.is_active(i)) result = combine(result, lanes.values[i]);
@@ -61,7 +62,7 @@ inline T scan(const Lanes<T>& lanes, T neutral, bool inclusive, F combine) {
 struct Vote {
   uint32_t yes, active;
 };
-inline Vote vote(bool mine, Site site) {
+[[gnu::no_sanitize_thread]] inline Vote vote(bool mine, Site site) {
   const Lanes<bool> lanes = post(mine, MSL_OP_VOTE, site);
   uint32_t yes = 0;
   for (uint32_t i = 0; i < 32; i++)

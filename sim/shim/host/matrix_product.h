@@ -23,9 +23,10 @@ inline void check_uniform(const void* matrix, ulong elements_per_row, ulong2 ori
     warn("simdgroup_load/store arguments differ between lanes", site);
 }
 
-// sum += the caller's two elements of a * b.
+// sum += the caller's two elements of a * b. Not instrumented, like those in lanes.h.
 template <class A, class B>
-inline void multiply_accumulate(float2& sum, const vec<A, 2>& a, const vec<B, 2>& b, Site site) {
+[[gnu::no_sanitize_thread]] inline void multiply_accumulate(float2& sum, const vec<A, 2>& a, const vec<B, 2>& b,
+                                                            Site site) {
   struct Elements {
     vec<A, 2> a;
     vec<B, 2> b;

@@ -3,10 +3,14 @@
 // Scalars get one overload per type, as in Apple's headers, so that a call with mixed types is ambiguous here too.
 // bfloat arguments become float. In vector calls the later arguments may be scalars. MSL_LIBM(f) names C's float
 // function f: a compiler builtin where the target does not say otherwise, so that no header and none of its names comes
-// in. MSL_FAST(f) names fast::f for those functions that a GPU has instructions for.
+// in. MSL_FAST(f) names fast::f for those functions that a GPU has instructions for; MSL_EXPONENTIAL(f, x) is C's
+// exponential function f.
 #pragma once
 #ifndef MSL_LIBM
 #define MSL_LIBM(name) __builtin_##name##f
+#endif
+#ifndef MSL_EXPONENTIAL
+#define MSL_EXPONENTIAL(name, x) MSL_LIBM(name)(x)
 #endif
 #ifndef MSL_FAST
 #define MSL_FAST(name) metal::name
@@ -74,9 +78,9 @@ MSL_UNARY_LIBM(atanh)
 MSL_UNARY_LIBM(ceil)
 MSL_UNARY_LIBM(cos)
 MSL_UNARY_LIBM(cosh)
-MSL_UNARY_LIBM(exp)
-MSL_UNARY_LIBM(exp2)
-MSL_UNARY_LIBM(exp10)
+MSL_UNARY(exp, MSL_EXPONENTIAL(exp, x))
+MSL_UNARY(exp2, MSL_EXPONENTIAL(exp2, x))
+MSL_UNARY(exp10, MSL_EXPONENTIAL(exp10, x))
 MSL_UNARY_LIBM(fabs)
 MSL_UNARY_LIBM(floor)
 MSL_UNARY_LIBM(log)

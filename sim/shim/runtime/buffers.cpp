@@ -6,7 +6,7 @@
 
 #include "exported.h"
 #include "launch.h"
-#include "memory_check.h"
+#include "observer.h"
 #include "platform.h"
 #include "report.h"
 
@@ -62,7 +62,7 @@ using namespace simulator;
 
 extern "C" {
 
-EXPORTED void* msl_allocate(size_t size) {
+EXPORTED void* msl_allocate(size_t size, bool is_value) {
   const size_t needed = rounded_up(size, kAlignment), body = rounded_up(needed + 1, page_size());
   const size_t mapping_size = body + 2 * kGuard;
   void* const mapped = mmap(nullptr, mapping_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -72,14 +72,14 @@ EXPORTED void* msl_allocate(size_t size) {
   memset(mapping + kGuard, kPoison, body);
   char* const data = mapping + kGuard + body - needed;
   allocated.push_back({mapping, mapping_size, data, size});
-  memory_check::add_buffer(data, size);
+  observer::add_buffer(data, size, is_value);
   return data;
 }
 
 EXPORTED void msl_free_all() {
   for (const Buffer& buffer : allocated) munmap(buffer.mapping, buffer.mapping_size);
   allocated.clear();
-  memory_check::forget_buffers();
+  observer::forget_buffers();
 }
 
 }  // extern "C"

@@ -7,6 +7,7 @@
 #include "buffers.h"
 #include "exported.h"
 #include "faults.h"
+#include "observer.h"
 #include "order.h"
 #include "report.h"
 #include "scheduler.h"
@@ -142,6 +143,7 @@ void launch(const MslRun& run) {
 extern "C" EXPORTED const char* msl_run(const MslRun* run) {
   static std::string log;
   clear_log();
+  observer::begin_launch();
   launched = find_kernel(run->kernel);
   if (launched)
     launch(*run);

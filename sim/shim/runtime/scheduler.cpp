@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "faults.h"
-#include "memory_check.h"
+#include "observer.h"
 #include "report.h"
 #include "threads.h"
 
@@ -101,7 +101,7 @@ bool complete_operation(Simdgroup& group) {
     thread.state = State::runnable;
     flags = thread.mem_flags;
   }
-  if (site.operation == MSL_OP_BARRIER) memory_check::simdgroup_barrier(group.first / kLanes, flags);
+  observer::simdgroup_operation(group.first / kLanes, site.operation, site.size, flags);
   return true;
 }
 
@@ -146,7 +146,7 @@ bool release_barrier() {
   if (returned)
     report(Severity::warning, format("threadgroup_barrier at %s:%u not reached by %d thread(s) that returned",
                                      lead->site.file, lead->site.line, returned));
-  memory_check::threadgroup_barrier(lead->mem_flags);
+  observer::threadgroup_barrier(lead->mem_flags, int(simdgroups.size()));
   return true;
 }
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "memory_check.h"
+#include "observer.h"
 #include "report.h"
 #include "threads.h"
 
@@ -25,7 +25,7 @@ char* allocate(size_t size, size_t align) {
   arena_used = offset + size + kFence;
   bytes_used += (size + kAlignment - 1) / kAlignment * kAlignment;
   memset(arena + offset, 0xff, size);
-  memory_check::add_threadgroup_variable(arena + offset, size);
+  observer::add_threadgroup_variable(arena + offset, size);
   return arena + offset;
 }
 
@@ -36,7 +36,7 @@ std::string too_much(size_t bytes) { return format("threadgroup memory: %zu byte
 void begin_threadgroup_memory(const uint32_t (&lengths)[kMslBuffers], MslLaunch& launch) {
   epoch++;
   arena_used = bytes_used = 0;
-  memory_check::begin_threadgroup(arena, sizeof arena);
+  observer::begin_threadgroup(arena, sizeof arena);
   for (int i = 0; i < kMslBuffers; i++) {
     launch.tgmem[i] = lengths[i] ? allocate(lengths[i], kAlignment) : nullptr;
     if (lengths[i] && !launch.tgmem[i]) report(Severity::fatal, too_much(lengths[i]));

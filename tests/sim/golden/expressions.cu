@@ -13,6 +13,6 @@ __device__  void k( float4* x ,  Pair* pairs , uint i ) {
   for (int j = 0; j < 4; j++) v[j] = pair.x;
   for (int j = 0; j < 4; j++) v[j] += 1e-3f;
   x[i] = v;
-} struct msl_p1_k { static constexpr int most_threads = 1024; static constexpr int kind(int i) { constexpr int v[] = {0, 0, 2}; return v[i]; } static constexpr int index(int i) { constexpr int v[] = {0, 1, 0}; return v[i]; } };  msl_p1_k msl_d_k(float4 * x , Pair * pairs , uint i);
-extern "C" __global__ void __launch_bounds__(msl_p1_k::most_threads) msl_k(MslArgs a) { msl::launch<msl_p1_k, &k>(&k, a); }
+} template <int threads> struct msl_p1_k { static constexpr int most_threads = threads; static constexpr int kind(int i) { constexpr int v[] = {0, 0, 2}; return v[i]; } static constexpr int index(int i) { constexpr int v[] = {0, 1, 0}; return v[i]; } };  msl_p1_k<int(1024)> msl_d_k(float4 * x , Pair * pairs , uint i);
+extern "C" __global__ void __launch_bounds__(msl_p1_k<int(1024)>::most_threads) msl_k(MslArgs a) { msl::launch<msl_p1_k<int(1024)>, &k>(&k, a); }
 }  // namespace mtl

@@ -9,6 +9,6 @@ __device__  void reverse( float* x , uint i ) {
   other[0][i % 32] = 0;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   x[i] = end[-int(i)] + tile[0].x;
-} struct msl_p1_reverse { static constexpr int most_threads = 1024; static constexpr int kind(int i) { constexpr int v[] = {0, 3}; return v[i]; } static constexpr int index(int i) { constexpr int v[] = {0, 0}; return v[i]; } };  msl_p1_reverse msl_d_reverse(float * x , uint i);
-extern "C" __global__ void __launch_bounds__(msl_p1_reverse::most_threads) msl_reverse(MslArgs a) { msl::launch<msl_p1_reverse, &reverse>(&reverse, a); }
+} template <int threads> struct msl_p1_reverse { static constexpr int most_threads = threads; static constexpr int kind(int i) { constexpr int v[] = {0, 3}; return v[i]; } static constexpr int index(int i) { constexpr int v[] = {0, 0}; return v[i]; } };  msl_p1_reverse<int(1024)> msl_d_reverse(float * x , uint i);
+extern "C" __global__ void __launch_bounds__(msl_p1_reverse<int(1024)>::most_threads) msl_reverse(MslArgs a) { msl::launch<msl_p1_reverse<int(1024)>, &reverse>(&reverse, a); }
 }  // namespace mtl

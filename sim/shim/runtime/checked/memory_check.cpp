@@ -1,19 +1,19 @@
 // Two accesses to a byte race when they come from different threads, at least one writes, and neither a barrier with
 // the right mem_flags nor, within a SIMD-group, a simdgroup_barrier lies between. Nothing orders the threadgroups of a
 // launch. Of a byte's readers two are remembered, the last ones of two SIMD-groups. Atomic accesses do not race.
-#include "../memory_check.h"
 
 #include <vector>
 
 #include "../buffers.h"
 #include "../faults.h"
+#include "../instrumented/memory_access.h"
 #include "../launch.h"
+#include "../observer.h"
 #include "../platform.h"
 #include "../report.h"
 #include "../threads.h"
-#include "memory_access.h"
 
-namespace simulator::memory_check {
+namespace simulator::observer {
 namespace {
 
 enum Space { threadgroup_memory, device_memory };
@@ -98,7 +98,7 @@ void record_read(const Region& region, const char* p, Byte& byte, const Moment& 
 }
 
 void record(Region& region, const char* p, size_t size, Access access, Space space, const void* pc) {
-  if (access == Access::atomic) return;
+  if (access == Access::atomic_read || access == Access::atomic_write) return;
   const Moment me = now(space);
   for (size_t i = 0; i < size; i++) {
     Byte& byte = region.bytes[p + i - region.data];
@@ -136,7 +136,8 @@ void note_access(const void* address, size_t size, Access access, const void* pc
   if (!in_this_library(p, size)) fail_outside(p, "every buffer", access, pc);
 }
 
-void add_buffer(char* data, size_t size) { device.push_back({data, size, std::vector<Byte>(size)}); }
+void begin_launch() {}
+void add_buffer(char* data, size_t size, bool) { device.push_back({data, size, std::vector<Byte>(size)}); }
 void forget_buffers() { device.clear(); }
 
 void begin_threadgroup(char* data, size_t size) {
@@ -148,14 +149,15 @@ void begin_threadgroup(char* data, size_t size) {
 
 void add_threadgroup_variable(char* data, size_t size) { variables.push_back({data, size}); }
 
-void threadgroup_barrier(uint32_t mem_flags) {
+void threadgroup_barrier(uint32_t mem_flags, int) {
   if (mem_flags & 1) epochs[device_memory]++;
   if (mem_flags & 2) epochs[threadgroup_memory]++;
 }
 
-void simdgroup_barrier(int simdgroup, uint32_t mem_flags) {
+void simdgroup_operation(int simdgroup, MslOp operation, uint32_t, uint32_t mem_flags) {
+  if (operation != MSL_OP_BARRIER) return;
   if (mem_flags & 1) simd_epochs[device_memory][simdgroup]++;
   if (mem_flags & 2) simd_epochs[threadgroup_memory][simdgroup]++;
 }
 
-}  // namespace simulator::memory_check
+}  // namespace simulator::observer

@@ -6,8 +6,8 @@
 
 #include "memory_access.h"
 
-using simulator::memory_check::Access;
-using simulator::memory_check::note_access;
+using simulator::observer::Access;
+using simulator::observer::note_access;
 
 #define PC __builtin_return_address(0)
 
@@ -52,19 +52,20 @@ void* __tsan_memset(void* to, int value, size_t size) {
 
 #define ATOMIC_ACCESSES(bits, T)                                                                   \
   T __tsan_atomic##bits##_load(const T* p, int) {                                                  \
-    note_access(p, sizeof(T), Access::atomic, PC);                                                 \
+    note_access(p, sizeof(T), Access::atomic_read, PC);                                            \
     return __atomic_load_n(p, __ATOMIC_RELAXED);                                                   \
   }                                                                                                \
   void __tsan_atomic##bits##_store(T* p, T x, int) {                                               \
-    note_access(p, sizeof(T), Access::atomic, PC);                                                 \
+    note_access(p, sizeof(T), Access::atomic_write, PC);                                           \
     __atomic_store_n(p, x, __ATOMIC_RELAXED);                                                      \
   }                                                                                                \
   T __tsan_atomic##bits##_exchange(T* p, T x, int) {                                               \
-    note_access(p, sizeof(T), Access::atomic, PC);                                                 \
+    note_access(p, sizeof(T), Access::atomic_read, PC);                                            \
+    note_access(p, sizeof(T), Access::atomic_write, PC);                                           \
     return __atomic_exchange_n(p, x, __ATOMIC_RELAXED);                                            \
   }                                                                                                \
   bool __tsan_atomic##bits##_compare_exchange_strong(T* p, T* expected, T x, int, int) {           \
-    note_access(p, sizeof(T), Access::atomic, PC);                                                 \
+    note_access(p, sizeof(T), Access::atomic_write, PC);                                           \
     return __atomic_compare_exchange_n(p, expected, x, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
   }                                                                                                \
   bool __tsan_atomic##bits##_compare_exchange_weak(T* p, T* expected, T x, int a, int b) {         \
