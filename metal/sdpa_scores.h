@@ -46,14 +46,18 @@ inline float key_bias(constant SdpaParameters& parameters, device const uchar* m
 // tanh would do, but some implementations lose NaN or overflow far out.
 inline float saturating_tanh(float x) { return abs(x) > 10.0f ? copysign(1.0f, x) : precise::tanh(x); }
 
-// Minus infinity for a hidden key, whatever the product, and for no other. Not in base 2, as is usual, because times
-// log2 e the lowest finite biases, which hide nothing, would overflow; fast::exp(logit - maximum) costs no more than a
-// multiplication beyond exp2.
-inline float logit(float product, constant SdpaParameters& parameters, float bias) {
+inline float softcapped(float score, constant SdpaParameters& parameters) {
+  return parameters.softcap > 0 ? parameters.softcap * saturating_tanh(score / parameters.softcap) : score;
+}
+
+// Minus infinity for a hidden key, whatever the score, and for no other.
+inline float biased(float score, float bias) {
   if (bias == -INFINITY) return -INFINITY;
-  float score = product * parameters.scale;
-  if (parameters.softcap > 0) score = parameters.softcap * saturating_tanh(score / parameters.softcap);
   score += bias;
   constexpr float lowest = numeric_limits<float>::lowest();
   return score < lowest ? lowest : score;  // max() would lose NaN
+}
+
+inline float logit(float product, constant SdpaParameters& parameters, float bias) {
+  return biased(softcapped(product * parameters.scale, parameters), bias);
 }

@@ -1,4 +1,4 @@
-// 8x8 matrices of float32 held by a SIMD-group, "fragments": each lane holds two elements that are neighbours in a row,
+// 8x8 matrices held by a SIMD-group, "fragments": each lane holds two elements that are neighbours in a row,
 // in the layout of Apple GPUs' simdgroup_matrix, so that the elements have known rows and columns.
 //
 //          columns  0 1    2 3    4 5    6 7
@@ -41,16 +41,18 @@ inline float row_sum(float x) {
   return x + simd_shuffle_xor(x, 8);
 }
 
-inline simdgroup_float8x8 as_matrix(float2 elements) {
-  simdgroup_float8x8 matrix;
+template <typename T>
+inline simdgroup_matrix<T, FRAGMENT_SIZE, FRAGMENT_SIZE> as_matrix(vec<T, 2> elements) {
+  simdgroup_matrix<T, FRAGMENT_SIZE, FRAGMENT_SIZE> matrix;
   matrix.thread_elements()[0] = elements.x;
   matrix.thread_elements()[1] = elements.y;
   return matrix;
 }
 
-// a b + c, as matrices.
-inline float2 multiply_accumulate(float2 a, float2 b, float2 c) {
+// a b + c, as matrices. The operands may be of 16 bits; products and sums are float32.
+template <typename A, typename B>
+inline float2 multiply_accumulate(vec<A, 2> a, vec<B, 2> b, float2 c) {
   simdgroup_float8x8 result;
-  simdgroup_multiply_accumulate(result, as_matrix(a), as_matrix(b), as_matrix(c));
+  simdgroup_multiply_accumulate(result, as_matrix<A>(a), as_matrix<B>(b), as_matrix<float>(c));
   return float2(result.thread_elements()[0], result.thread_elements()[1]);
 }

@@ -35,9 +35,10 @@ def test_layout_decides_the_kernel() -> None:
     assert fusedops.explain("gelu", x[:, 1:]).plan.launches[0].template_arguments == ["float", "1"]
     q, keys = np.ones((1, 8, 100, 64), np.float32), np.ones((1, 8, 5000, 64), np.float32)
     assert [launch.kernel for launch in fusedops.explain("sdpa", q, keys, v=keys).plan.launches] == ["sdpa_prefill"]
-    decode = fusedops.explain("sdpa", q[:, :, :1], keys, keys, causal=True)
-    assert [launch.kernel for launch in decode.plan.launches] == ["sdpa_decode", "sdpa_decode_combine"]
-    assert "scratch memory: " in str(decode)
+    for queries, kernel in ((1, "sdpa_decode_vector"), (2, "sdpa_decode_matrix")):
+        decode = fusedops.explain("sdpa", q[:, :, :queries], keys, keys, causal=True)
+        assert [launch.kernel for launch in decode.plan.launches] == [kernel, "sdpa_decode_combine"]
+        assert "scratch memory: " in str(decode)
 
 
 def test_nothing_to_launch() -> None:

@@ -307,7 +307,7 @@ def test_pain_18_odd_head_dims(framework: Framework, head_dim: int) -> None:
     q, k, v = (np.zeros((1, heads, length, head_dim), np.float16) for heads, length in ((2, 20), (1, 40), (1, 40)))
     explanation = fusedops.explain("sdpa", q, k, v, causal=True)
     assert explanation.execution.path == "cpu"
-    assert {launch.source for launch in explanation.plan.launches} <= {"sdpa_decode", "sdpa_prefill"}
+    assert all(launch.source.startswith("sdpa_") for launch in explanation.plan.launches)
 
 
 @on_every_backend

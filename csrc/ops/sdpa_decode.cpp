@@ -1,41 +1,86 @@
 #include <algorithm>
+#include <initializer_list>
+#include <iterator>
 
 #include "ops/sdpa_launches.h"
 
 namespace fusedops {
 namespace {
 
-// As metal/sdpa_decode.metal has them.
+// As metal/sdpa_decode_*.metal have them.
 constexpr uint32_t kThreads = 128;
+constexpr uint32_t kCombineThreads = 256;
+constexpr int64_t kCombineColumns = 128;
+constexpr int64_t kSimdgroups = 4;
 constexpr int64_t kTileKeys = 32;
-constexpr int64_t kChunk = 4;                   // elements of a vector
-constexpr int64_t kChunkColumns = 32 * kChunk;  // value columns of a SIMD-group whose lanes hold a chunk each
-constexpr uint32_t kCombineThreads = 512;
-constexpr int64_t kHeadBlock = 128;  // elements of queries that fit into registers
-constexpr int64_t kMostRows = 4;     // more would take too many registers
+constexpr int64_t kFragmentRows = 8;
+constexpr int64_t kPartialChunk = 4;  // elements of a vector of a partial result
 
 constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few times over
-constexpr int64_t kFewestKeysPerSplit = 256;  // a split's work must outweigh its partial result's
+
+// A split's work must outweigh its partial result's. For each row that is as much as one key and value in 16 bits; read
+// back, it is less than 2 % of 64 keys. Many rows take long enough to be worth more.
+constexpr int64_t kFewestKeysPerRow = 64, kFewestKeys = 256, kMostKeysNeeded = 512;
 
 int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 std::string truth(bool value) { return value ? "true" : "false"; }
 
-// What a threadgroup computes.
-struct Block {
-  int64_t rows;          // queries of query heads that share a KV head
-  int64_t value_chunks;  // of each lane
-
-  int64_t columns() const { return value_chunks * kChunkColumns; }
+// Which kernel, and what a threadgroup of it computes.
+struct Kernel {
+  std::string name;
+  std::vector<std::string> template_arguments;
+  int64_t rows;        // queries of query heads that share a KV head
+  int64_t columns;     // of the values
+  int64_t key_groups;  // SIMD-groups that share out a split's keys
 };
 
-Block block_of(const SdpaProblem& problem) {
-  const int64_t rows = problem.group_size() * problem.query_length;
-  const int64_t value_chunks = problem.value_dim <= kChunkColumns ? 1 : problem.value_dim <= 2 * kChunkColumns ? 2 : 4;
-  return {rows == 1 ? 1 : kMostRows, value_chunks};
+// The smallest of the sizes that holds `extent`, or else the largest.
+int64_t fitting(int64_t extent, std::initializer_list<int64_t> sizes) {
+  const auto found = std::find_if(sizes.begin(), sizes.end(), [extent](int64_t size) { return size >= extent; });
+  return found == sizes.end() ? *std::prev(sizes.end()) : *found;
 }
 
-// The most keys that a block of rows can see.
+// Whether blocks of a size have nothing beyond `extent`.
+bool fills(int64_t extent, int64_t size) { return extent > 0 && extent % size == 0; }
+
+bool has_vectors(const SdpaCall& call, int64_t elements) {
+  return has_vectors(call.q, elements) && has_vectors(call.k, elements) && has_vectors(call.v, elements);
+}
+
+// For one row. Its lanes hold 1 or 2 vectors of 4 elements for every 64 of head_dim, 1, 2 or 4 for every 128 columns.
+Kernel vector_kernel(const SdpaCall& call) {
+  const SdpaProblem& problem = call.problem;
+  const int64_t head_dim = fitting(problem.head_dim, {64, 128});
+  const int64_t columns = fitting(problem.value_dim, {128, 256, 512});
+  return {"sdpa_decode_vector",
+          {metal_type(problem.dtype), std::to_string(head_dim / 64), std::to_string(columns / 128),
+           truth(has_vectors(call, 4)), truth(fills(problem.head_dim, head_dim))},
+          1,
+          columns,
+          kSimdgroups};
+}
+
+// For several rows. The sizes are those of which registers hold the query and the sums. Up to 4 SIMD-groups have rows
+// of their own, those with the same rows share out the keys.
+Kernel matrix_kernel(const SdpaCall& call, int64_t rows) {
+  const SdpaProblem& problem = call.problem;
+  const int64_t bytes = size_of(problem.dtype);
+  const int64_t head_dim =
+      bytes == 2 ? fitting(problem.head_dim, {64, 128, 256}) : fitting(problem.head_dim, {64, 128});
+  const int64_t columns = fitting(problem.value_dim, {64, 128, 256});
+  const bool in_chunks = has_vectors(call, 16 / bytes);
+  const bool whole = in_chunks && fills(problem.head_dim, head_dim) && fills(problem.value_dim, columns);
+  const int64_t row_blocks = fitting(blocks_of(rows, kFragmentRows), {1, 2, kSimdgroups});
+  return {
+      "sdpa_decode_matrix",
+      {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(columns), truth(in_chunks), truth(whole)},
+      row_blocks * kFragmentRows,
+      columns,
+      kSimdgroups / row_blocks};
+}
+
+// The most keys that a SIMD-group's rows can see.
 int64_t visible_keys(const SdpaProblem& problem, int64_t rows) {
   if (problem.band.left == Band::unbounded || problem.band.right == Band::unbounded) return problem.key_length;
   const int64_t queries = std::min(problem.query_length, blocks_of(rows - 1, problem.group_size()) + 1);
@@ -47,17 +92,20 @@ struct Splits {
   int64_t keys;  // of each
 };
 
-Splits splits_of(int64_t keys, int64_t threadgroups) {
-  const int64_t most = std::max<int64_t>(1, keys / kFewestKeysPerSplit);
+// Each a whole number of tiles for every SIMD-group that takes some of them.
+Splits splits_of(int64_t keys, int64_t rows, int64_t threadgroups, int64_t key_groups) {
+  const int64_t fewest_keys = std::clamp(kFewestKeysPerRow * rows, kFewestKeys, kMostKeysNeeded);
+  const int64_t most = std::max<int64_t>(1, keys / fewest_keys);
   const int64_t wanted = std::min(most, blocks_of(kThreadgroupsWanted, threadgroups));
-  const int64_t keys_per_split = std::max<int64_t>(1, blocks_of(blocks_of(keys, wanted), kTileKeys)) * kTileKeys;
+  const int64_t step = kTileKeys * key_groups;
+  const int64_t keys_per_split = std::max<int64_t>(1, blocks_of(blocks_of(keys, wanted), step)) * step;
   return {std::max<int64_t>(1, blocks_of(keys, keys_per_split)), keys_per_split};
 }
 
-// For each row and split the softmax's maximum and sum, padded to four floats, and the weighted sum of the values,
-// padded likewise.
+// Laid out as metal/sdpa_decode.h says.
 Binding add_partials(const SdpaProblem& problem, int64_t rows, int64_t splits, Plan& plan) {
-  plan.scratch.push_back({DType::float32, {rows, splits, (1 + blocks_of(problem.value_dim, kChunk)) * kChunk}});
+  const int64_t size = (1 + blocks_of(problem.value_dim, kPartialChunk)) * kPartialChunk;
+  plan.scratch.push_back({DType::float32, {rows, splits, size}});
   return {BufferRole::scratch, static_cast<int>(plan.scratch.size()) - 1};
 }
 
@@ -65,11 +113,13 @@ Binding add_partials(const SdpaProblem& problem, int64_t rows, int64_t splits, P
 
 void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
-  const Block block = block_of(problem);
-  const int64_t row_blocks =
-      problem.batch * problem.kv_heads * blocks_of(problem.group_size() * problem.query_length, block.rows);
-  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, block.columns()));
-  const Splits splits = splits_of(visible_keys(problem, block.rows), row_blocks * column_blocks);
+  const int64_t kv_head_rows = problem.group_size() * problem.query_length;
+  const Kernel kernel = kv_head_rows == 1 ? vector_kernel(call) : matrix_kernel(call, kv_head_rows);
+  const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);
+  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
+  const int64_t simdgroup_rows = std::min(kernel.rows, kFragmentRows);
+  const Splits splits = splits_of(visible_keys(problem, simdgroup_rows), std::min(kernel.rows, kv_head_rows),
+                                  row_blocks * column_blocks, kernel.key_groups);
 
   SdpaParameters parameters = call.parameters;
   parameters.splits = static_cast<int32_t>(splits.count);
@@ -80,13 +130,10 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const Binding partials = splits.count > 1 ? add_partials(problem, rows, splits.count, plan) : out;
   std::vector<Binding> buffers = call.buffers;
   buffers.push_back(partials);
-  const bool vectors = has_vectors(call.q, kChunk) && has_vectors(call.k, kChunk) && has_vectors(call.v, kChunk);
-  const std::string type = metal_type(problem.dtype);
   plan.launches.push_back({
-      .source = "sdpa_decode",
-      .kernel = "sdpa_decode",
-      .template_arguments = {type, std::to_string(block.rows), truth(problem.head_dim > kHeadBlock),
-                             std::to_string(block.value_chunks), truth(vectors)},
+      .source = kernel.name,
+      .kernel = kernel.name,
+      .template_arguments = kernel.template_arguments,
       .buffers = buffers,
       .parameters = bytes_of(parameters),
       .threadgroups = {threadgroup_count(row_blocks), threadgroup_count(splits.count),
@@ -94,11 +141,11 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
       .threads_per_threadgroup = {kThreads, 1, 1},
   });
   if (splits.count == 1) return;
-  const int64_t combine_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kChunkColumns));
+  const int64_t combine_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kCombineColumns));
   plan.launches.push_back({
-      .source = "sdpa_decode",
+      .source = "sdpa_decode_combine",
       .kernel = "sdpa_decode_combine",
-      .template_arguments = {type},
+      .template_arguments = {metal_type(problem.dtype)},
       .buffers = {partials, sinks, out, logsumexp},
       .parameters = bytes_of(parameters),
       .threadgroups = {threadgroup_count(rows), threadgroup_count(combine_blocks), 1},

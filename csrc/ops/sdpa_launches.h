@@ -31,7 +31,7 @@ uint32_t threadgroup_count(int64_t count);
 bool sdpa_prefill_takes(const SdpaCall& call);
 void add_sdpa_prefill(const SdpaCall& call, Plan& plan);
 
-// metal/sdpa_decode.metal: few queries, split over the keys. Takes every call.
+// metal/sdpa_decode_*.metal: few queries, split over the keys. Takes every call.
 void add_sdpa_decode(const SdpaCall& call, Plan& plan);
 
 }  // namespace fusedops

@@ -62,10 +62,9 @@ std::vector<Binding> buffers_of(bool has_mask, bool has_sinks, bool with_logsume
           output(with_logsumexp ? 1 : 0)};
 }
 
-// Whether the decode kernel is the better one. It reads k and v once for every 4 rows of a KV head, the prefill kernel
-// once for every 32 queries of a query head: as often at 4 queries. Up to twice as often still pays, because a tile of
-// the prefill kernel would be three quarters empty, and because only the decode kernel splits the keys.
-bool has_few_queries(const SdpaProblem& problem) { return problem.query_length <= 8; }
+// Whether the decode kernels are the better ones. They read k and v once for every 32 rows of a KV head, and alone
+// split the keys over threadgroups. Beyond 16 queries the heads make threadgroups enough.
+bool has_few_queries(const SdpaProblem& problem) { return problem.query_length <= 16; }
 
 }  // namespace
 

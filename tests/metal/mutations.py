@@ -55,12 +55,12 @@ def outcome(source: str, number: int, change: Change, order: str, checked: bool)
 
 def main() -> None:
     """Print the table."""
-    print(f"{'kernel':14} {'barrier':>7} {'change':9}", *(f"{order:9}" for order in ORDERS), "checks")
+    print(f"{'kernel':20} {'barrier':>7} {'change':9}", *(f"{order:9}" for order in ORDERS), "checks")
     for source, number in barriers():
         for name, change in CHANGES.items():
             orders = [outcome(source, number, change, order, checked=False) for order in ORDERS]
             checks = outcome(source, number, change, "forward", checked=True)
-            print(f"{source:14} {number + 1:7} {name:9}", *(f"{result:9}" for result in orders), checks, flush=True)
+            print(f"{source:20} {number + 1:7} {name:9}", *(f"{result:9}" for result in orders), checks, flush=True)
 
 
 if __name__ == "__main__":

@@ -229,6 +229,15 @@ SDPA_CASES = [
     SdpaCase(1, (2, 1), (1, 3000), (64, 64), sinks=True),  # split over keys
     SdpaCase(1, (2, 1), (1, 3000), (64, 64), window=700),
     *(SdpaCase(1, (4, 2), (queries, 40), (32, 32), causal=True) for queries in (1, 2, 3, 4, 5, 8, 9, 16)),
+    # Few queries, many keys: rows of one query head or of several; rows and keys in one threadgroup or in several.
+    *(SdpaCase(1, (2, 2), (1, 600), (80, 96), mask="bool", nan=nan) for nan in ("k", "v")),
+    *(SdpaCase(1, (8, 1), (5, 1100), (72, 40), causal=True, window=1050, sinks=True, nan=nan) for nan in (None, "v")),
+    *(SdpaCase(1, (4, 2), (3, 530), (72, 40), mask="float16", layout=layout) for layout in (SWAPPED, TRANSPOSED)),
+    SdpaCase(1, (8, 1), (16, 530), (64, 64), causal="upper_left", mask="bool", mask_shape=("K",), softcap=5.0),
+    SdpaCase(1, (2, 1), (7, 530), (64, 64), window=(300, 0)),
+    SdpaCase(1, (8, 8), (1, 40), (16, 16), mask="bool", mask_shape=("H", 1, 1)),  # some rows see nothing
+    SdpaCase(1, (1, 1), (16, 16), (16, 8), causal=True, nan="v"),  # in one of the last keys
+    SdpaCase(1, (1, 1), (1, 13000), (8, 8)),  # more parts than a SIMD-group has lanes
     SdpaCase(1, (2, 2), (20, 30), (16, 16), magnitude=8.0),  # one key takes nearly all the weight
     SdpaCase(1, (2, 2), (3, 0), (16, 16)),  # no keys
     SdpaCase(1, (2, 2), (0, 3), (16, 16)),
