@@ -14,6 +14,11 @@ class CudaEmitter(NativeEmitter):
     namespace = "::mtl::"
     description_template = "template <int threads> "
 
+    def emit(self) -> str:
+        """Matrices want the lanes in another order: shim/cuda/barriers.h."""
+        text = super().emit()
+        return f"#define MSL_MATRICES\n{text}" if "simdgroup_multiply" in text else text
+
     def kernel(self, kernel: Kernel) -> None:
         self.function(kernel)
         super().kernel(kernel)

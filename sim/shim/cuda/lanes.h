@@ -17,7 +17,7 @@ MSL_FN inline T shuffle(const T& value, uint from) {
   uint words[count] = {};
   __builtin_memcpy(words, &value, sizeof(T));
 #pragma unroll
-  for (int i = 0; i < count; i++) words[i] = __shfl_sync(~0u, words[i], from);
+  for (int i = 0; i < count; i++) words[i] = __shfl_sync(~0u, words[i], msl_thread_of(from));
   T result;
   __builtin_memcpy(&result, words, sizeof(T));
   return result;
@@ -61,6 +61,9 @@ MSL_FN inline T scan(const Lanes<T>& lanes, T neutral, bool inclusive, F combine
 struct Vote {
   uint yes, active;
 };
-MSL_FN inline Vote vote(bool mine, Site) { return {__ballot_sync(~0u, mine), ~0u}; }
+// The ballot's bits are the warp's threads: each votes for the lane of its number.
+MSL_FN inline Vote vote(bool mine, Site) {
+  return {__ballot_sync(~0u, shuffle(uint(mine), msl_thread_of(msl_rt_lane()))), ~0u};
+}
 }  // namespace detail
 }  // namespace metal

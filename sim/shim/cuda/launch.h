@@ -7,12 +7,16 @@ extern __shared__ __align__(16) char dynamic_shared_memory[];
 template <int kind>
 MSL_FN inline uint3 builtin(const MslArgs& arguments) {
   const uint index = msl_thread_index();
-  if constexpr (kind == MSL_POS_GRID)
-    return {blockIdx.x * blockDim.x + threadIdx.x, blockIdx.y * blockDim.y + threadIdx.y,
-            blockIdx.z * blockDim.z + threadIdx.z};
-  else if constexpr (kind == MSL_POS_TG)
-    return {threadIdx.x, threadIdx.y, threadIdx.z};
-  else if constexpr (kind == MSL_TG_POS)
+  if constexpr (kind == MSL_POS_GRID || kind == MSL_POS_TG) {
+    uint3 position = {threadIdx.x, threadIdx.y, threadIdx.z};
+#ifdef MSL_MATRICES
+    position = {index % blockDim.x, index / blockDim.x % blockDim.y, index / blockDim.x / blockDim.y};
+#endif
+    if constexpr (kind == MSL_POS_TG) return position;
+    return {blockIdx.x * blockDim.x + position.x, blockIdx.y * blockDim.y + position.y,
+            blockIdx.z * blockDim.z + position.z};
+  }
+  if constexpr (kind == MSL_TG_POS)
     return {blockIdx.x, blockIdx.y, blockIdx.z};
   else if constexpr (kind == MSL_TG_SIZE)
     return {blockDim.x, blockDim.y, blockDim.z};

@@ -1,9 +1,8 @@
 // What simdgroup_matrix.h needs of CUDA: products of 8x8 matrices on tensor cores.
 //
-// Matrices keep Apple's layout. Tensor cores hold 8x8 matrices as pairs too, but spread the pairs over the lanes in
-// another order, and take b by columns (PTX ISA, "Matrix Fragments for mma.m16n8k8" and "movmatrix"). So a and b are
-// shuffled into that order, and the product, which starts from zero, back: that is cheaper than to shuffle the sum
-// there and back. An mma has 16 rows, of which the lower 8 are zero here.
+// Tensor cores hold 8x8 matrices as Apple GPUs do, as the lanes are numbered here (barriers.h), but take b by columns
+// (PTX ISA, "Matrix Fragments for mma.m16n8k8" and "movmatrix"). An mma has 16 rows, of which the lower 8 are zero
+// here.
 #pragma once
 
 namespace metal {
@@ -15,40 +14,35 @@ MSL_FN constexpr uint matrix_lane(uint row, uint column);
 template <class T>
 MSL_FN inline void check_uniform(const T*, ulong, ulong2, bool, MslOp, Site) {}
 
-// The tensor core's lane l holds row l / 4 and columns 2 (l % 4) and the next: where Apple's layout has those,
-MSL_FN inline uint apple_lane() { return matrix_lane(msl_rt_lane() / 4, msl_rt_lane() % 4 * 2); }
-// and the way back.
-MSL_FN inline uint tensor_lane() { return matrix_row(msl_rt_lane()) * 4 + matrix_column(msl_rt_lane()) / 2; }
-
-struct Product {  // the caller's elements of the upper 8 rows, in the tensor core's order
-  float2 upper = 0, lower = 0;
-  MSL_FN void add_to(float2& sum) const { sum += shuffle(upper, tensor_lane()); }
-};
-
 // --- 16 bits
 
-MSL_FN inline void multiply(Product& product, uint a, uint b, half) {
+MSL_FN inline void tensor_multiply_accumulate(float2& sum, uint a, uint b, half) {
+  float below[2] = {};  // rows 8 to 15, which are zero
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-               : "+f"(product.upper.x), "+f"(product.upper.y), "+f"(product.lower.x), "+f"(product.lower.y)
+               : "+f"(sum.x), "+f"(sum.y), "+f"(below[0]), "+f"(below[1])
                : "r"(a), "r"(0), "r"(b));
 }
-MSL_FN inline void multiply(Product& product, uint a, uint b, bfloat) {
+MSL_FN inline void tensor_multiply_accumulate(float2& sum, uint a, uint b, bfloat) {
+  float below[2] = {};
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-               : "+f"(product.upper.x), "+f"(product.upper.y), "+f"(product.lower.x), "+f"(product.lower.y)
+               : "+f"(sum.x), "+f"(sum.y), "+f"(below[0]), "+f"(below[1])
                : "r"(a), "r"(0), "r"(b));
+}
+
+// The caller's row of the transposed matrix.
+template <class T>
+  requires is_one_of<T, half, bfloat>
+MSL_FN inline vec<T, 2> transposed(const vec<T, 2>& b) {
+  uint column = 0;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(column) : "r"(as_type<uint>(b)));
+  return as_type<vec<T, 2>>(column);
 }
 
 // sum += the caller's two elements of a * b.
 template <class T>
   requires is_one_of<T, half, bfloat>
 MSL_FN inline void multiply_accumulate(float2& sum, const vec<T, 2>& a, const vec<T, 2>& b, Site) {
-  uint columns_of_b = 0;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;"
-               : "=r"(columns_of_b)
-               : "r"(as_type<uint>(shuffle(b, apple_lane()))));
-  Product product;
-  multiply(product, as_type<uint>(shuffle(a, apple_lane())), columns_of_b, T());
-  product.add_to(sum);
+  tensor_multiply_accumulate(sum, as_type<uint>(a), as_type<uint>(transposed(b)), T());
 }
 
 // --- float
@@ -65,24 +59,27 @@ struct Parts {
     finite = is_finite ? rounded : 0;
     rest = x == leading ? 0 : x - leading;  // NaN of NaN, 0 of infinity
   }
+  template <class T>
+    requires is_one_of<T, half, bfloat>
+  MSL_FN explicit Parts(T x) : leading(float(x)), rest(0), finite(metal::isfinite(leading) ? leading : 0) {}
 };
 
 // An element's place in the sum over k is free as long as it is the same for a and b: the tensor core's k and k + 4 are
 // 2k and 2k + 1 here, which a lane holds as a pair.
-MSL_FN inline void multiply(Product& product, float2 a, float2 b) {
+MSL_FN inline void tensor_multiply_accumulate(float2& sum, float2 a, float2 b) {
+  float below[2] = {};
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(product.upper.x), "+f"(product.upper.y), "+f"(product.lower.x), "+f"(product.lower.y)
+      : "+f"(sum.x), "+f"(sum.y), "+f"(below[0]), "+f"(below[1])
       : "r"(as_type<uint>(a.x)), "r"(0), "r"(as_type<uint>(a.y)), "r"(0), "r"(as_type<uint>(b.x)),
         "r"(as_type<uint>(b.y)));
 }
 
-// Of the caller's column, lane / 4, the elements of rows 2 (lane % 4) and the next. They lie in two lanes, both left or
-// both right in their pairs. Each lane offers one element of its pair at a time: lanes of even rows the left one first,
-// lanes of odd rows the right one first.
-MSL_FN inline float2 pair_of_column(float2 b) {
-  const uint lane = msl_rt_lane(), column = lane / 4, row = lane % 4 * 2, is_right = column & 1;
+// Each lane offers one element of its pair at a time: lanes of even rows the left one first, lanes of odd rows the
+// right one first. What a lane wants lies in two lanes, both left or both right in their pairs.
+MSL_FN inline float2 transposed(float2 b) {
+  const uint lane = msl_rt_lane(), row = matrix_column(lane), column = matrix_row(lane), is_right = column & 1;
   const bool offers_right_first = matrix_row(lane) & 1;
   const float first = shuffle(offers_right_first ? b.y : b.x, matrix_lane(row + is_right, column));
   const float second = shuffle(offers_right_first ? b.x : b.y, matrix_lane(row + 1 - is_right, column));
@@ -91,15 +88,19 @@ MSL_FN inline float2 pair_of_column(float2 b) {
 
 template <class A, class B>
 MSL_FN inline void multiply_accumulate(float2& sum, const vec<A, 2>& a, const vec<B, 2>& b, Site) {
-  const float2 row = shuffle(float2(float(a.x), float(a.y)), apple_lane());
-  const float2 column = pair_of_column(float2(float(b.x), float(b.y)));
-  const Parts a_parts[2] = {Parts(row.x), Parts(row.y)}, b_parts[2] = {Parts(column.x), Parts(column.y)};
+  const auto column = transposed(b);
+  const Parts a_parts[2] = {Parts(a.x), Parts(a.y)};
+  const Parts b_parts[2] = {Parts(column.x), Parts(column.y)};
   const float2 b_finite(b_parts[0].finite, b_parts[1].finite);
-  Product product;
-  multiply(product, float2(a_parts[0].rest, a_parts[1].rest), b_finite);
-  multiply(product, float2(a_parts[0].finite, a_parts[1].finite), float2(b_parts[0].rest, b_parts[1].rest));
-  multiply(product, float2(a_parts[0].leading, a_parts[1].leading), float2(b_parts[0].leading, b_parts[1].leading));
-  product.add_to(sum);
+  float2 product = 0;  // added up by the tensor core it would be truncated, not rounded
+  if constexpr (is_same_v<A, float>)
+    tensor_multiply_accumulate(product, float2(a_parts[0].rest, a_parts[1].rest), b_finite);
+  if constexpr (is_same_v<B, float>)
+    tensor_multiply_accumulate(product, float2(a_parts[0].finite, a_parts[1].finite),
+                               float2(b_parts[0].rest, b_parts[1].rest));
+  tensor_multiply_accumulate(product, float2(a_parts[0].leading, a_parts[1].leading),
+                             float2(b_parts[0].leading, b_parts[1].leading));
+  sum += product;
 }
 }  // namespace detail
 }  // namespace metal
