@@ -4,6 +4,7 @@
 
 #include <metal_stdlib>
 
+#include "sdpa_partials.h"
 #include "sdpa_scores.h"
 
 using namespace metal;
@@ -75,18 +76,7 @@ inline void write_values(device T* out, constant SdpaParameters& parameters, int
     if (first_column + i < parameters.value_dim) out[i] = T(sum[i] * normaliser.factor);
 }
 
-// ---- Partial results, of a row and a split of the keys, for sdpa_decode_combine. Each is an array of float4:
-//
-//     (maximum, sum of the weights, 0, 0), then the sums of weight * value, padded to a multiple of four columns
-//
-// with weight = exp(logit - maximum). Those of a row's splits follow one another, then come those of the next row of
-// out.
-
-inline long partial_size(constant SdpaParameters& parameters) { return 1 + (parameters.value_dim + 3) / 4; }
-
-inline long partial_offset(constant SdpaParameters& parameters, int index, int split) {
-  return (long(index) * parameters.splits + split) * partial_size(parameters);
-}
+// ---- Partial results
 
 inline void write_partial_softmax(device float4* partial, Softmax softmax) {
   partial[0] = float4(softmax.maximum, softmax.sum, 0, 0);
@@ -94,5 +84,5 @@ inline void write_partial_softmax(device float4* partial, Softmax softmax) {
 
 inline void write_partial_values(device float4* partial, constant SdpaParameters& parameters, float4 sum,
                                  int first_column) {
-  if (first_column < parameters.value_dim) partial[1 + first_column / 4] = sum;
+  if (first_column < parameters.value_dim) partial[1 + first_column / PARTIAL_CHUNK] = sum;
 }

@@ -1,4 +1,4 @@
-// Adds up the partial results of a row that the decode kernels left for each split of the keys (sdpa_decode.h).
+// Adds up the partial results of a row, which the other kernels leave for each split of the keys (sdpa_partials.h).
 //
 // Geometry: threadgroups: x = row of out, y = block of 128 columns; 8 SIMD-groups take the splits in turn, 4 columns a
 // lane. Memory: every partial result once.

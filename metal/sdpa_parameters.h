@@ -22,9 +22,11 @@ struct SdpaParameters {
   int32_t mask_type;   // OperandType
   int32_t sinks_type;  // OperandType
   int32_t with_logsumexp;
-  int32_t k_in_chunks;  // rows can be read 16 bytes at a time; for the prefill kernel
+  int32_t q_in_chunks;  // rows can be read 16 bytes at a time; for the prefill kernel
+  int32_t k_in_chunks;
   int32_t v_in_chunks;
-  int32_t splits;  // of the keys, in the decode kernel
+  int32_t logits_in_base_2;  // scale and softcap contain log2 e; for the prefill kernel
+  int32_t splits;            // of the keys
   int32_t keys_per_split;
   float scale;
   float softcap;  // 0: none

@@ -3,41 +3,40 @@
 //
 // FlashAttention-2 (Dao 2023, https://arxiv.org/abs/2307.08691) on simdgroup_matrix: no score ever reaches memory.
 //
-// Geometry. One threadgroup of 4 SIMD-groups for 32 queries of one head; each SIMD-group owns 8 of them and meets the
-// others only at the tiles of keys and values, which all four load together and all four read:
+// Geometry. A row is a query of a query head; all rows that share a KV head are counted together, the heads of a query
+// next to each other, so that they read the same keys at the same time. One threadgroup of 4 SIMD-groups takes
+// 32 * ROW_FRAGMENTS rows, each SIMD-group 8 * ROW_FRAGMENTS of them. They meet at the tiles of keys and values, which
+// all four load together and all four read:
 //
 //                            KEYS keys                            VALUE_DIM
 //                         +-------------+                      +-------------+
 //                         |  key tile,  | HEAD_DIM             | value tile  | KEYS
 //              HEAD_DIM   | transposed  |                      +-------------+
 //             +--------+  +-------------+       +-------------+
-//   8 queries |   q    |  |   scores    |  -->  |   weights   |  values summed so far (8 x VALUE_DIM)
+//        rows |   q    |  |   scores    |  -->  |   weights   |  values summed so far (rows x VALUE_DIM)
 //             +--------+  +-------------+       +-------------+
 //
-// All matrices are cut into 8x8 fragments (simdgroup_fragment.h) of float32. For each tile of keys: scores = q k^T,
-// online softmax (Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867), values += weights v. Tiles that none of
-// the queries sees are skipped; only tiles that the band's edge crosses, or a mask covers, pay for looking at every
-// key.
+// All matrices are cut into 8x8 fragments (simdgroup_fragment.h); q, keys and values stay in their type, everything
+// else is float32. For each tile of keys: scores = q k^T, online softmax (Milakov & Gimelshein 2018,
+// https://arxiv.org/abs/1805.02867), values += weights v. Tiles that none of the rows sees are skipped; only tiles that
+// the band's edge crosses, or a mask covers, pay for looking at every key.
 //
-// Template arguments. HEAD_DIM and VALUE_DIM are multiples of 16, at most 256; the true dimensions may be smaller:
-// tiles are filled up with zeros. KEYS is the largest of 32, 16 and 8 with which a tile of keys and one of values take
-// at most 16 KiB, so that several threadgroups share a core.
+// Where rows are too few to fill a GPU, the keys are split over several threadgroups, each of which leaves a partial
+// result (sdpa_partials.h).
 //
-// Registers of a thread (32-bit) that live through the loop: HEAD_DIM / 4 for q (half of that in 16 bits), VALUE_DIM /
-// 4 for the values, KEYS / 4 for the scores. Threadgroup memory, its padding included:
+// Template arguments. HEAD_DIM and VALUE_DIM are multiples of 8, at most 256; the true dimensions may be smaller: tiles
+// are filled up with zeros. csrc/ops/sdpa_prefill_tiles.h has the table of tiles, with registers, threadgroup memory
+// and reasons.
 //
-//   HEAD_DIM = VALUE_DIM      64      80      96     128     192     256
-//   float:  KEYS              32      16      16      16       8       8
-//           registers      16+16+8 20+20+4 24+24+4 32+32+4 48+48+2 64+64+2
-//           KiB             17.0    10.5    12.5    16.5    12.3    16.3
-//   16 bit: KEYS              32      32      32      32      16      16
-//           registers       8+16+8 10+20+8 12+24+8 16+32+8 24+48+4 32+64+4
-//           KiB              9.0    11.0    13.0    17.0    12.5    16.5
+// A row's result depends on nothing but what it sees: tiles begin at multiples of KEYS, one of which the row sees
+// nothing changes no bit of it, and neither does a second pass for the sake of another row. (Unless the keys are
+// split.)
 //
-// Memory traffic: q is read and out written once; K and V are read once for every 32 queries of each query head, the
-// mask once. 32 queries do 16 multiply-adds for each byte of 16-bit K and V: the kernel is bound by arithmetic.
+// Memory traffic: q is read and out written once; K and V are read once for each 32 * ROW_FRAGMENTS rows, the mask
+// once. 32 rows do 16 multiply-adds for each byte of 16-bit K and V: the kernel is bound by arithmetic.
 #include <metal_stdlib>
 
+#include "sdpa_partials.h"
 #include "sdpa_prefill_tile.h"
 #include "sdpa_scores.h"
 #include "simdgroup_fragment.h"
@@ -46,10 +45,10 @@ using namespace metal;
 
 // ---- Tiles of keys and values in threadgroup memory
 
-// What a thread moves at once where rows are contiguous and aligned.
-template <typename T>
-struct alignas(16) Chunk {
-  T elements[16 / sizeof(T)];
+// Neighbouring elements that are moved at once.
+template <typename T, int COUNT>
+struct alignas(COUNT * sizeof(T)) Vector {
+  T elements[COUNT];
 };
 
 template <typename T>
@@ -57,11 +56,51 @@ constexpr int chunk_size() {
   return 16 / sizeof(T);
 }
 
-// Elements from one row of a tile to the next. With this padding, and COLUMNS a multiple of 16, the lanes read a
-// fragment from different banks.
+// The most that is moved at once: 16 bytes.
+template <typename T>
+using Chunk = Vector<T, chunk_size<T>()>;
+
+// Elements from one row of a tile to the next: an odd number of chunks, so that the 8 rows of a fragment begin in
+// different ones of the 32 banks of 4 bytes, of both tiles.
 template <typename T, int COLUMNS>
 constexpr int tile_pitch() {
-  return COLUMNS + chunk_size<T>();
+  static_assert(COLUMNS % FRAGMENT_SIZE == 0 && COLUMNS <= 256, "see above");
+  return (COLUMNS / chunk_size<T>() | 1) * chunk_size<T>();
+}
+
+// How many neighbouring elements of a tile's row a lane reads at once, where LANES lanes share COLUMNS: at most
+// `largest`.
+template <int LANES, int COLUMNS>
+constexpr int elements_per_lane(int largest) {
+  int count = largest;
+  while (COLUMNS % (LANES * count) != 0) count /= 2;
+  return count;
+}
+
+// A product sums over dimensions in any order, if only q and k have the same. So a lane reads KEY_VECTOR neighbouring
+// dimensions of a key, which are the same element of as many fragments:
+//
+//     fragment i of a block of 8 * KEY_VECTOR dimensions has the dimensions i, KEY_VECTOR + i, 2 * KEY_VECTOR + i, ...
+//
+// 8 bytes at once: those of all key fragments wait in registers.
+template <typename T, int HEAD_DIM>
+constexpr int key_vector() {
+  return elements_per_lane<FRAGMENT_SIZE, HEAD_DIM>(8 / sizeof(T));
+}
+
+// Nor does it matter which columns a fragment of values has. A lane reads VALUE_VECTOR neighbouring ones:
+//
+//     fragment i of a block of 4 * VALUE_VECTOR columns has the columns 2 i, 2 i + 1, VALUE_VECTOR + 2 i, ...
+template <typename T, int VALUE_DIM>
+constexpr int value_vector() {
+  return elements_per_lane<FRAGMENT_SIZE / 2, VALUE_DIM>(chunk_size<T>());
+}
+
+// The first of the two columns that a lane holds of a fragment of values.
+template <typename T, int VALUE_DIM>
+inline int value_column(int fragment, FragmentPosition position) {
+  constexpr int VECTOR = value_vector<T, VALUE_DIM>(), FRAGMENTS = VECTOR / 2;  // of a block
+  return (fragment / FRAGMENTS * (FRAGMENT_SIZE / 2) + position.column / 2) * VECTOR + fragment % FRAGMENTS * 2;
 }
 
 template <typename T, int ROWS, int COLUMNS>
@@ -69,17 +108,9 @@ constexpr int tile_chunks() {
   return ROWS * tile_pitch<T, COLUMNS>() / chunk_size<T>();
 }
 
-template <typename T, int HEAD_DIM, int VALUE_DIM>
-constexpr int keys_in_tile() {
-  static_assert(HEAD_DIM % 16 == 0 && VALUE_DIM % 16 == 0 && HEAD_DIM <= 256 && VALUE_DIM <= 256, "see above");
-  constexpr int bytes_per_key = (HEAD_DIM + VALUE_DIM) * sizeof(T);
-  return bytes_per_key <= 512 ? 32 : bytes_per_key <= 1024 ? 16 : 8;
-}
-
-// A query head, and the KV head that it reads.
+// A KV head and the rows that read it.
 struct Head {
   int batch;
-  int query_head;
   int kv_head;
 };
 
@@ -100,15 +131,20 @@ inline HeadMatrix<T> head_matrix(device const T* data, constant int64_t* strides
   return {data + head.batch * strides[0] + head.kv_head * strides[1], strides[2], strides[3], rows, columns, in_chunks};
 }
 
+// Unrolled, so that a thread has all of its loads in flight before the first one's chunk is stored.
 template <typename T, int ROWS, int COLUMNS>
 inline void load_tile_in_chunks(threadgroup T* tile, HeadMatrix<T> matrix, int first_row, uint thread_index) {
-  constexpr int CHUNKS = COLUMNS / chunk_size<T>();
-  for (uint i = thread_index; i < ROWS * CHUNKS; i += SDPA_PREFILL_THREADS) {
-    const int row = i / CHUNKS, column = i % CHUNKS * chunk_size<T>();
-    Chunk<T> chunk = {};
-    if (first_row + row < matrix.rows && column < matrix.columns)
-      chunk = *(device const Chunk<T>*)(matrix.data + (first_row + row) * matrix.row_stride + column);
-    *(threadgroup Chunk<T>*)(tile + row * tile_pitch<T, COLUMNS>() + column) = chunk;
+  constexpr int CHUNKS = COLUMNS / chunk_size<T>(), COUNT = ROWS * CHUNKS;
+#pragma unroll
+  for (int start = 0; start < COUNT; start += SDPA_PREFILL_THREADS) {
+    const int i = start + int(thread_index);
+    if (i < COUNT) {
+      const int row = i / CHUNKS, column = i % CHUNKS * chunk_size<T>();
+      Chunk<T> chunk = {};
+      if (first_row + row < matrix.rows && column < matrix.columns)
+        chunk = *(device const Chunk<T>*)(matrix.data + (first_row + row) * matrix.row_stride + column);
+      *(threadgroup Chunk<T>*)(tile + row * tile_pitch<T, COLUMNS>() + column) = chunk;
+    }
   }
 }
 
@@ -132,100 +168,146 @@ inline void load_tile(threadgroup T* tile, HeadMatrix<T> matrix, int first_row, 
     load_tile_by_element<T, ROWS, COLUMNS>(tile, matrix, first_row, thread_index);
 }
 
-// ---- Which keys queries see
+// ---- Which keys rows see
 
-// A row of q and what it sees: nothing, if it lies beyond the last one.
-struct Query {
-  int index;
+// A query of a query head, and what it sees: nothing, if it lies beyond the last one.
+struct Row {
+  int query;
+  int query_head;
   KeyRange keys;  // by causality and window
   long mask_row;  // where the mask's row begins
 };
 
-inline Query query_at(constant SdpaParameters& parameters, Head head, int index) {
+inline int row_count(constant SdpaParameters& parameters) { return parameters.group_size * parameters.query_length; }
+
+inline Row row_at(constant SdpaParameters& parameters, Head head, int index) {
   constant int64_t* strides = parameters.mask_strides;
+  const int query = index / parameters.group_size;
+  const int query_head = head.kv_head * parameters.group_size + index % parameters.group_size;
   KeyRange keys = {0, 0};
-  if (index < parameters.query_length) keys = visible_keys(parameters, index);
-  return {index, keys, head.batch * strides[0] + head.query_head * strides[1] + index * strides[2]};
+  if (query < parameters.query_length) keys = visible_keys(parameters, query);
+  return {query, query_head, keys, head.batch * strides[0] + query_head * strides[1] + query * strides[2]};
 }
 
-// The keys that any of the queries first to first + count - 1 sees: the band moves on from query to query.
-inline KeyRange keys_seen_by_any(constant SdpaParameters& parameters, int first, int count) {
-  const int last = min(first + count, parameters.query_length) - 1;
-  if (last < first) return {0, 0};
-  return {visible_keys(parameters, first).first, visible_keys(parameters, last).end};
-}
+// The keys that some of a number of rows see, and those that all of them see whatever is in the mask. The band moves on
+// from query to query.
+struct KeysSeen {
+  KeyRange by_any;
+  KeyRange by_all;
+};
 
-// The keys that all of them see, whatever is in the mask.
-inline KeyRange keys_seen_by_all(constant SdpaParameters& parameters, int first, int count) {
-  const int last = min(first + count, parameters.query_length) - 1;
-  if (last < first || parameters.mask_type != OPERAND_ABSENT) return {0, 0};
-  return {visible_keys(parameters, last).first, visible_keys(parameters, first).end};
+inline KeysSeen keys_seen(constant SdpaParameters& parameters, int first_row, int rows) {
+  const int last_row = min(first_row + rows, row_count(parameters)) - 1;
+  if (last_row < first_row) return {{0, 0}, {0, 0}};
+  const KeyRange first = visible_keys(parameters, first_row / parameters.group_size);
+  const KeyRange last = visible_keys(parameters, last_row / parameters.group_size);
+  const bool masked = parameters.mask_type != OPERAND_ABSENT;
+  return {{first.first, last.end}, {last.first, masked ? last.first : first.end}};
 }
 
 inline bool overlap(KeyRange a, KeyRange b) { return a.first < b.end && b.first < a.end; }
 inline bool contains(KeyRange outer, KeyRange inner) { return outer.first <= inner.first && inner.end <= outer.end; }
 
-// ---- The steps, for the 8 queries of a SIMD-group. Matrices are arrays of fragments, of which a thread holds its two
-// elements: those of `position` and the one to the right.
-
-template <typename T>
-inline T query_element(device const T* row, int column, int columns, long stride) {
-  return column < columns ? row[column * stride] : T(0);
+// The tiles of a threadgroup: the keys that its rows see, from a multiple of `tile` on, or its split of them.
+inline KeyRange threadgroup_keys(constant SdpaParameters& parameters, KeyRange seen, int split, int tile) {
+  const int first = seen.first / tile * tile + split * parameters.keys_per_split;
+  return {first, parameters.splits == 1 ? seen.end : min(seen.end, first + parameters.keys_per_split)};
 }
 
-// Zeros beyond the last query or dimension.
+// ---- The steps, for the rows of a SIMD-group. Matrices are arrays of fragments, of which a thread holds its two
+// elements: those of `position` and the one to the right. So it holds elements of one row in each fragment of rows.
+
+// Elements of a row of q from `column` on; zeros beyond its `columns`.
+template <typename T, int COUNT>
+inline Vector<T, COUNT> query_elements(device const T* row, int column, int columns, long stride, bool in_chunks) {
+  Vector<T, COUNT> elements = {};
+  if (in_chunks) {
+    if (column < columns) elements = *(device const Vector<T, COUNT>*)(row + column);
+  } else {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i)
+      if (column + i < columns) elements.elements[i] = row[(column + i) * stride];
+  }
+  return elements;
+}
+
+// Zeros beyond the last row or dimension.
 template <typename T, int HEAD_DIM>
 inline void load_query(thread vec<T, 2>* query_fragments, constant SdpaParameters& parameters, device const T* q,
-                       Head head, Query query, FragmentPosition position) {
+                       Head head, Row row, FragmentPosition position) {
+  constexpr int VECTOR = key_vector<T, HEAD_DIM>();
   constant int64_t* strides = parameters.q_strides;
-  const int columns = query.index < parameters.query_length ? parameters.head_dim : 0;
-  q += head.batch * strides[0] + head.query_head * strides[1] + query.index * strides[2];
+  const int columns = row.query < parameters.query_length ? parameters.head_dim : 0;
+  q += head.batch * strides[0] + row.query_head * strides[1] + row.query * strides[2];
 #pragma unroll
-  for (int d = 0; d < HEAD_DIM / FRAGMENT_SIZE; ++d) {
-    const int column = d * FRAGMENT_SIZE + position.column;
-    query_fragments[d] =
-        vec<T, 2>(query_element(q, column, columns, strides[3]), query_element(q, column + 1, columns, strides[3]));
+  for (int d = 0; d < HEAD_DIM / FRAGMENT_SIZE; d += VECTOR) {
+    const Vector<T, 2 * VECTOR> block = query_elements<T, 2 * VECTOR>(q, d * FRAGMENT_SIZE + position.column * VECTOR,
+                                                                      columns, strides[3], parameters.q_in_chunks);
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) query_fragments[d + i] = vec<T, 2>(block.elements[i], block.elements[VECTOR + i]);
   }
 }
 
-// products = q k^T
-template <typename T, int HEAD_DIM, int KEYS>
+// products = q k^T. A fragment of keys is read once for all fragments of rows.
+template <typename T, int HEAD_DIM, int ROW_FRAGMENTS, int KEYS>
 inline void multiply_queries_and_keys(thread float2* products, thread const vec<T, 2>* query_fragments,
                                       threadgroup const T* key_tile, FragmentPosition position) {
-  constexpr int PITCH = tile_pitch<T, HEAD_DIM>();
-  key_tile += position.column * PITCH + position.row;  // k^T: its rows are dimensions, its columns keys
+  constexpr int PITCH = tile_pitch<T, HEAD_DIM>(), VECTOR = key_vector<T, HEAD_DIM>();
+  constexpr int KEY_FRAGMENTS = KEYS / FRAGMENT_SIZE, DIM_FRAGMENTS = HEAD_DIM / FRAGMENT_SIZE;
+  key_tile += position.column * PITCH + position.row * VECTOR;  // k^T: its rows are dimensions, its columns keys
 #pragma unroll
-  for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) products[i] = float2(0);
+  for (int i = 0; i < ROW_FRAGMENTS * KEY_FRAGMENTS; ++i) products[i] = float2(0);
 #pragma unroll
-  for (int d = 0; d < HEAD_DIM / FRAGMENT_SIZE; ++d) {
-    const float2 query = float2(query_fragments[d]);
+  for (int d = 0; d < DIM_FRAGMENTS; d += VECTOR) {
+    Vector<T, VECTOR> first[KEY_FRAGMENTS], second[KEY_FRAGMENTS];  // of the two keys that a lane has of each fragment
 #pragma unroll
-    for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
-      threadgroup const T* keys = key_tile + i * FRAGMENT_SIZE * PITCH + d * FRAGMENT_SIZE;
-      products[i] = multiply_accumulate(query, float2(float(keys[0]), float(keys[PITCH])), products[i]);
+    for (int k = 0; k < KEY_FRAGMENTS; ++k) {
+      threadgroup const T* keys = key_tile + k * FRAGMENT_SIZE * PITCH + d * FRAGMENT_SIZE;
+      first[k] = *(threadgroup const Vector<T, VECTOR>*)keys;
+      second[k] = *(threadgroup const Vector<T, VECTOR>*)(keys + PITCH);
+    }
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) {
+#pragma unroll
+      for (int k = 0; k < KEY_FRAGMENTS; ++k) {
+        const vec<T, 2> key_fragment = vec<T, 2>(first[k].elements[i], second[k].elements[i]);
+#pragma unroll
+        for (int r = 0; r < ROW_FRAGMENTS; ++r)
+          products[r * KEY_FRAGMENTS + k] = multiply_accumulate<T, T>(query_fragments[r * DIM_FRAGMENTS + d + i],
+                                                                      key_fragment, products[r * KEY_FRAGMENTS + k]);
+      }
     }
   }
 }
 
-// Products become logits. Only where not all keys of the tile are visible to all queries is every one looked at.
+// Products become logits. Only where not all keys of the tile are visible to all rows is every one looked at; where
+// they are, a hidden key's bias of minus infinity is all that is left out.
 template <int KEYS, bool ALL_VISIBLE>
 inline void products_to_logits(thread float2* products, constant SdpaParameters& parameters, device const uchar* mask,
-                               Query query, FragmentPosition position, int first_key) {
+                               Row row, FragmentPosition position, int first_key) {
+#pragma unroll
+  for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) products[i] *= parameters.scale;
+  if (parameters.softcap > 0) {
+#pragma unroll
+    for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i)
+      products[i] = float2(softcapped(products[i].x, parameters), softcapped(products[i].y, parameters));
+  }
 #pragma unroll
   for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
     const int key = first_key + i * FRAGMENT_SIZE + position.column;
-    const float bias0 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, query.mask_row, query.keys, key);
-    const float bias1 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, query.mask_row, query.keys, key + 1);
-    products[i] = float2(logit(products[i].x, parameters, bias0), logit(products[i].y, parameters, bias1));
+    const float bias0 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_row, row.keys, key);
+    const float bias1 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_row, row.keys, key + 1);
+    products[i] = float2(biased(products[i].x, bias0), biased(products[i].y, bias1));
   }
 }
 
-// What online softmax has come to for a query, relative to the largest logit so far.
+// What online softmax has come to for a row, relative to the largest logit so far. Weights are e^(logit - maximum), or
+// where logits are in base 2, 2^(logit - maximum).
 template <int VALUE_DIM>
 struct SoftmaxState {
-  float2 values[VALUE_DIM / FRAGMENT_SIZE];  // sum of e^(logit - maximum) * value
+  float2 values[VALUE_DIM / FRAGMENT_SIZE];  // sum of weight * value
   float maximum;
-  float sum;  // of e^(logit - maximum), over the keys that this thread holds
+  float sum;  // of weights, over the keys that this thread holds
 };
 
 template <int VALUE_DIM>
@@ -238,63 +320,96 @@ inline void clear(thread SoftmaxState<VALUE_DIM>& state) {
 
 // Logits become weights relative to the new maximum, and so does the state.
 template <int KEYS, int VALUE_DIM>
-inline void update_softmax(thread float2* logits, thread SoftmaxState<VALUE_DIM>& state) {
+inline void update_softmax(thread float2* logits, thread SoftmaxState<VALUE_DIM>& state, bool base_2) {
+  constexpr int KEY_FRAGMENTS = KEYS / FRAGMENT_SIZE;
   float tile_maximum = -INFINITY;
 #pragma unroll
-  for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) tile_maximum = max(tile_maximum, max(logits[i].x, logits[i].y));
+  for (int i = 0; i < KEY_FRAGMENTS; ++i) tile_maximum = max(tile_maximum, max(logits[i].x, logits[i].y));
   const float maximum = max(state.maximum, row_maximum(tile_maximum));
   const float reference = maximum == -INFINITY ? 0.0f : maximum;  // nothing seen yet: weights of 0, not NaN
-  const float rescale = fast::exp(state.maximum - reference);
-  state.maximum = maximum;
+  float rescale;
+  if (base_2) {
+    rescale = fast::exp2(state.maximum - reference);
+#pragma unroll
+    for (int i = 0; i < KEY_FRAGMENTS; ++i) logits[i] = fast::exp2(logits[i] - reference);
+  } else {
+    rescale = fast::exp(state.maximum - reference);
+#pragma unroll
+    for (int i = 0; i < KEY_FRAGMENTS; ++i) logits[i] = fast::exp(logits[i] - reference);
+  }
   state.sum *= rescale;
 #pragma unroll
-  for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
-    logits[i] = fast::exp(logits[i] - reference);
-    state.sum += logits[i].x + logits[i].y;
+  for (int i = 0; i < KEY_FRAGMENTS; ++i) state.sum += logits[i].x + logits[i].y;
+  if (simd_any(state.maximum != maximum)) {  // seldom, after the first tiles
+#pragma unroll
+    for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d) state.values[d] *= rescale;
   }
-#pragma unroll
-  for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d) state.values[d] *= rescale;
+  state.maximum = maximum;
 }
 
-// The values of a key in two neighbouring columns, the first one even.
+// The values of a key that a lane reads at once: its columns of all fragments of the block that `fragment` begins.
 template <typename T, int VALUE_DIM>
-inline float2 value_pair(threadgroup const T* value_tile, int key, int column) {
-  return float2(*(threadgroup const vec<T, 2>*)(value_tile + key * tile_pitch<T, VALUE_DIM>() + column));
+inline Vector<T, value_vector<T, VALUE_DIM>()> value_elements(threadgroup const T* value_tile, int key, int fragment,
+                                                              FragmentPosition position) {
+  constexpr int PITCH = tile_pitch<T, VALUE_DIM>(), VECTOR = value_vector<T, VALUE_DIM>();
+  const int column = value_column<T, VALUE_DIM>(fragment, position);
+  return *(threadgroup const Vector<T, VECTOR>*)(value_tile + key * PITCH + column);
 }
 
-// values += weights v
-template <typename T, int VALUE_DIM, int KEYS>
-inline void accumulate_values(thread SoftmaxState<VALUE_DIM>& state, thread const float2* weights,
+template <typename T>
+inline T finite_or_zero(T value) {
+  return isfinite(float(value)) ? value : T(0);
+}
+
+// values += weights v, or with FINITE_ONLY, as if values that are not finite were zero.
+template <typename T, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS, bool FINITE_ONLY>
+inline void accumulate_values(thread SoftmaxState<VALUE_DIM>* states, thread const float2* weights,
                               threadgroup const T* value_tile, FragmentPosition position) {
+  constexpr int KEY_FRAGMENTS = KEYS / FRAGMENT_SIZE, VECTOR = value_vector<T, VALUE_DIM>();
 #pragma unroll
-  for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
+  for (int k = 0; k < KEY_FRAGMENTS; ++k) {
 #pragma unroll
-    for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d) {
-      const float2 values =
-          value_pair<T, VALUE_DIM>(value_tile, i * FRAGMENT_SIZE + position.row, d * FRAGMENT_SIZE + position.column);
-      state.values[d] = multiply_accumulate(weights[i], values, state.values[d]);
+    for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; d += VECTOR / 2) {
+      const Vector<T, VECTOR> values =
+          value_elements<T, VALUE_DIM>(value_tile, k * FRAGMENT_SIZE + position.row, d, position);
+#pragma unroll
+      for (int i = 0; i < VECTOR / 2; ++i) {
+        vec<T, 2> fragment = vec<T, 2>(values.elements[2 * i], values.elements[2 * i + 1]);
+        if (FINITE_ONLY) fragment = vec<T, 2>(finite_or_zero(fragment.x), finite_or_zero(fragment.y));
+#pragma unroll
+        for (int r = 0; r < ROW_FRAGMENTS; ++r)
+          states[r].values[d + i] =
+              multiply_accumulate<float, T>(weights[r * KEY_FRAGMENTS + k], fragment, states[r].values[d + i]);
+      }
     }
   }
 }
 
-// The same key by key, without those that are hidden. A matrix product multiplies their values by 0, which makes NaN of
-// NaN and infinity.
+inline float where_not_finite(float value, float product) { return isfinite(value) ? 0.0f : product; }
+
+// What those leave out: visible values that are not finite.
 template <typename T, int VALUE_DIM, int KEYS>
-inline void accumulate_visible_values(thread SoftmaxState<VALUE_DIM>& state, thread const float2* weights,
-                                      threadgroup const T* value_tile, FragmentPosition position,
-                                      constant SdpaParameters& parameters, device const uchar* mask, Query query,
-                                      int first_key) {
+inline void accumulate_values_not_finite(thread SoftmaxState<VALUE_DIM>& state, thread const float2* weights,
+                                         threadgroup const T* value_tile, FragmentPosition position,
+                                         constant SdpaParameters& parameters, device const uchar* mask, Row row,
+                                         int first_key) {
+  constexpr int VECTOR = value_vector<T, VALUE_DIM>();
 #pragma unroll
   for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
     for (int column = 0; column < FRAGMENT_SIZE; ++column) {
       const int key = i * FRAGMENT_SIZE + column;
       const float weight =
           simd_shuffle(column % 2 == 0 ? weights[i].x : weights[i].y, fragment_lane(position.row, column));
-      const bool visible = key_bias(parameters, mask, query.mask_row, query.keys, first_key + key) != -INFINITY;
+      if (key_bias(parameters, mask, row.mask_row, row.keys, first_key + key) == -INFINITY) continue;
 #pragma unroll
-      for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d)
-        if (visible)
-          state.values[d] += weight * value_pair<T, VALUE_DIM>(value_tile, key, d * FRAGMENT_SIZE + position.column);
+      for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; d += VECTOR / 2) {
+        const Vector<T, VECTOR> values = value_elements<T, VALUE_DIM>(value_tile, key, d, position);
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) {
+          const float value = float(values.elements[j]);
+          state.values[d + j / 2][j % 2] += where_not_finite(value, weight * value);
+        }
+      }
     }
   }
 }
@@ -318,106 +433,163 @@ inline bool any_in_threadgroup(bool vote, threadgroup bool* votes, uint simdgrou
   return any;
 }
 
-// The softmax of a query over all its keys, and its sink if there is one.
+// ---- Results
+
+// The softmax of a row over all its keys, and its sink if there is one.
 struct Normaliser {
   float factor;  // of the values that were summed
   float logsumexp;
 };
 
-inline Normaliser normaliser(constant SdpaParameters& parameters, device const uchar* sinks, Head head, float maximum,
-                             float sum) {
+// `maximum` is in base e.
+inline Normaliser normaliser(constant SdpaParameters& parameters, device const uchar* sinks, Head head, Row row,
+                             float maximum, float sum) {
   if (sum == 0) return {0, -INFINITY};  // it saw nothing, and a sink alone counts for nothing
   if (parameters.sinks_type == OPERAND_ABSENT) return {1 / sum, maximum + precise::log(sum)};
   constant int64_t* strides = parameters.sinks_strides;
-  const float sink = operand_at(sinks, parameters.sinks_type, head.batch * strides[0] + head.query_head * strides[1]);
+  const float sink = operand_at(sinks, parameters.sinks_type, head.batch * strides[0] + row.query_head * strides[1]);
   const float total_maximum = max(maximum, sink);
   const float rescale = fast::exp(maximum - total_maximum);
   const float total = sum * rescale + fast::exp(sink - total_maximum);
   return {rescale / total, total_maximum + precise::log(total)};
 }
 
-// Writes the query's row of the output, and its logsumexp.
+// A row's place in out and logsumexp.
+inline long output_row(constant SdpaParameters& parameters, Head head, Row row) {
+  return (long(head.batch) * parameters.query_heads + row.query_head) * parameters.query_length + row.query;
+}
+
 template <typename T, int VALUE_DIM>
 inline void write_output(device T* out, device float* logsumexp, constant SdpaParameters& parameters,
-                         thread const SoftmaxState<VALUE_DIM>& state, Normaliser normaliser, Head head, Query query,
+                         thread const SoftmaxState<VALUE_DIM>& state, Normaliser normaliser, long row,
                          FragmentPosition position) {
-  if (query.index >= parameters.query_length) return;
-  const long row =
-      (long(head.batch) * parameters.query_heads + head.query_head) * parameters.query_length + query.index;
+  constexpr int VECTOR = value_vector<T, VALUE_DIM>();
   if (parameters.with_logsumexp && position.column == 0) logsumexp[row] = normaliser.logsumexp;
   out += row * parameters.value_dim;
+  const bool in_vectors = parameters.value_dim % VECTOR == 0;
 #pragma unroll
-  for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d) {
-    const int column = d * FRAGMENT_SIZE + position.column;
-    const float2 values = state.values[d] * normaliser.factor;
-    if (column < parameters.value_dim) out[column] = T(values.x);
-    if (column + 1 < parameters.value_dim) out[column + 1] = T(values.y);
+  for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; d += VECTOR / 2) {
+    const int column = value_column<T, VALUE_DIM>(d, position);
+    Vector<T, VECTOR> elements;
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) elements.elements[i] = T(state.values[d + i / 2][i % 2] * normaliser.factor);
+    if (in_vectors) {
+      if (column < parameters.value_dim) *(device Vector<T, VECTOR>*)(out + column) = elements;
+    } else {
+#pragma unroll
+      for (int i = 0; i < VECTOR; ++i)
+        if (column + i < parameters.value_dim) out[column + i] = elements.elements[i];
+    }
   }
 }
 
-// Threadgroup by threadgroup: the tiles of a head's queries, then of the next head's, then of the next batch's. The
-// last queries come first: by causality they see the most keys, and what takes longest should not start last.
-template <typename T, int HEAD_DIM, int VALUE_DIM>
+// A split's. Its logits are in base e, as sdpa_decode_combine takes them.
+template <typename T, int VALUE_DIM>
+inline void write_partial(device float4* partial, constant SdpaParameters& parameters,
+                          thread const SoftmaxState<VALUE_DIM>& state, float sum, FragmentPosition position) {
+  if (position.column == 0) partial[0] = float4(state.maximum, sum, 0, 0);
+  device float2* values = (device float2*)(partial + 1);
+  const int columns = (partial_size(parameters) - 1) * PARTIAL_CHUNK;
+#pragma unroll
+  for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; ++d) {
+    const int column = value_column<T, VALUE_DIM>(d, position);
+    if (column < columns) values[column / 2] = state.values[d];
+  }
+}
+
+// Threadgroups: x = (batch, KV head, tile of rows), y = split of the keys. The last rows come first: by causality they
+// see the most keys, and what takes longest should not start last.
+template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS>
 [[kernel, max_total_threads_per_threadgroup(SDPA_PREFILL_THREADS)]] void sdpa_prefill(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
     device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]], device T* out [[buffer(5)]],
-    device float* logsumexp [[buffer(6)]], constant SdpaParameters& parameters [[buffer(7)]],
-    uint threadgroup_index [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
-  constexpr int KEYS = keys_in_tile<T, HEAD_DIM, VALUE_DIM>();
+    device float* logsumexp [[buffer(6)]], device float4* partials [[buffer(7)]],
+    constant SdpaParameters& parameters [[buffer(8)]], uint3 group [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]]) {
+  constexpr int ROWS = ROW_FRAGMENTS * SDPA_PREFILL_FRAGMENT_ROWS;
+  constexpr int KEY_FRAGMENTS = KEYS / FRAGMENT_SIZE, DIM_FRAGMENTS = HEAD_DIM / FRAGMENT_SIZE;
   threadgroup Chunk<T> key_chunks[tile_chunks<T, KEYS, HEAD_DIM>()];
   threadgroup Chunk<T> value_chunks[tile_chunks<T, KEYS, VALUE_DIM>()];
   threadgroup bool votes[SDPA_PREFILL_SIMDGROUPS];
   threadgroup T* key_tile = (threadgroup T*)key_chunks;
   threadgroup T* value_tile = (threadgroup T*)value_chunks;
 
-  const uint query_tiles = (parameters.query_length + SDPA_PREFILL_QUERIES - 1) / SDPA_PREFILL_QUERIES;
-  const uint query_tile = query_tiles - 1 - threadgroup_index % query_tiles;
-  const uint head_index = threadgroup_index / query_tiles;
-  const int query_head = head_index % parameters.query_heads;
-  const Head head = {int(head_index / parameters.query_heads), query_head, query_head / parameters.group_size};
+  const uint row_tiles = (row_count(parameters) + ROWS - 1) / ROWS;
+  const int first_row = (row_tiles - 1 - group.x % row_tiles) * ROWS;
+  const int kv_heads = parameters.query_heads / parameters.group_size;
+  const int head_index = group.x / row_tiles;
+  const Head head = {head_index / kv_heads, head_index % kv_heads};
   const HeadMatrix<T> keys =
       head_matrix(k, parameters.k_strides, head, parameters.key_length, parameters.head_dim, parameters.k_in_chunks);
   const HeadMatrix<T> values =
       head_matrix(v, parameters.v_strides, head, parameters.key_length, parameters.value_dim, parameters.v_in_chunks);
 
-  const int first_query = query_tile * SDPA_PREFILL_QUERIES;
-  const KeyRange threadgroup_keys = keys_seen_by_any(parameters, first_query, SDPA_PREFILL_QUERIES);
-  const int simdgroup_query = first_query + int(simdgroup) * FRAGMENT_SIZE;
-  const KeyRange seen_by_any = keys_seen_by_any(parameters, simdgroup_query, FRAGMENT_SIZE);
-  const KeyRange seen_by_all = keys_seen_by_all(parameters, simdgroup_query, FRAGMENT_SIZE);
+  const KeyRange all_keys = threadgroup_keys(parameters, keys_seen(parameters, first_row, ROWS).by_any, group.y, KEYS);
+  const int simdgroup_row = first_row + int(simdgroup) * ROW_FRAGMENTS * FRAGMENT_SIZE;
+  const KeysSeen seen = keys_seen(parameters, simdgroup_row, ROW_FRAGMENTS * FRAGMENT_SIZE);
   const FragmentPosition position = fragment_position(lane);
-  const Query query = query_at(parameters, head, simdgroup_query + position.row);
-
-  vec<T, 2> query_fragments[HEAD_DIM / FRAGMENT_SIZE];
-  load_query<T, HEAD_DIM>(query_fragments, parameters, q, head, query, position);
-  SoftmaxState<VALUE_DIM> state;
-  // First by matrix products alone; only if they come to NaN or infinity, which may be a hidden value's, all over again
-  // key by key. So the usual case does not pay for the other.
-  for (bool key_by_key = false;; key_by_key = true) {
-    clear(state);
-    for (int first_key = threadgroup_keys.first; first_key < threadgroup_keys.end; first_key += KEYS) {
+  Row rows[ROW_FRAGMENTS];
+  vec<T, 2> query_fragments[ROW_FRAGMENTS * DIM_FRAGMENTS];
+  SoftmaxState<VALUE_DIM> states[ROW_FRAGMENTS];
+#pragma unroll
+  for (int r = 0; r < ROW_FRAGMENTS; ++r) {
+    rows[r] = row_at(parameters, head, simdgroup_row + r * FRAGMENT_SIZE + position.row);
+    load_query<T, HEAD_DIM>(query_fragments + r * DIM_FRAGMENTS, parameters, q, head, rows[r], position);
+  }
+  // First as if all values were finite; only if that comes to NaN or infinity, which may be a hidden value's times 0,
+  // all over again with care. So the usual case does not pay for the other, and rows that see finite values only come
+  // to the same bits either way.
+  for (bool carefully = false;; carefully = true) {
+#pragma unroll
+    for (int r = 0; r < ROW_FRAGMENTS; ++r) clear(states[r]);
+    for (int first_key = all_keys.first; first_key < all_keys.end; first_key += KEYS) {
       threadgroup_barrier(mem_flags::mem_threadgroup);  // nobody reads the tiles before any more
       load_tile<T, KEYS, HEAD_DIM>(key_tile, keys, first_key, thread_index);
       load_tile<T, KEYS, VALUE_DIM>(value_tile, values, first_key, thread_index);
       threadgroup_barrier(mem_flags::mem_threadgroup);
       const KeyRange tile_keys = {first_key, first_key + KEYS};
-      if (!overlap(seen_by_any, tile_keys)) continue;
-      float2 scores[KEYS / FRAGMENT_SIZE];  // products, then logits, then weights
-      multiply_queries_and_keys<T, HEAD_DIM, KEYS>(scores, query_fragments, key_tile, position);
-      if (contains(seen_by_all, tile_keys))
-        products_to_logits<KEYS, true>(scores, parameters, mask, query, position, first_key);
-      else
-        products_to_logits<KEYS, false>(scores, parameters, mask, query, position, first_key);
-      update_softmax<KEYS>(scores, state);
-      if (key_by_key)
-        accumulate_visible_values<T, VALUE_DIM, KEYS>(state, scores, value_tile, position, parameters, mask, query,
-                                                      first_key);
-      else
-        accumulate_values<T, VALUE_DIM, KEYS>(state, scores, value_tile, position);
+      if (!overlap(seen.by_any, tile_keys)) continue;
+      float2 scores[ROW_FRAGMENTS * KEY_FRAGMENTS];  // products, then logits, then weights
+      multiply_queries_and_keys<T, HEAD_DIM, ROW_FRAGMENTS, KEYS>(scores, query_fragments, key_tile, position);
+      const bool all_visible = contains(seen.by_all, tile_keys);
+#pragma unroll
+      for (int r = 0; r < ROW_FRAGMENTS; ++r) {
+        thread float2* row_scores = scores + r * KEY_FRAGMENTS;
+        if (all_visible)
+          products_to_logits<KEYS, true>(row_scores, parameters, mask, rows[r], position, first_key);
+        else
+          products_to_logits<KEYS, false>(row_scores, parameters, mask, rows[r], position, first_key);
+        update_softmax<KEYS>(row_scores, states[r], parameters.logits_in_base_2);
+      }
+      if (!carefully) {
+        accumulate_values<T, VALUE_DIM, ROW_FRAGMENTS, KEYS, false>(states, scores, value_tile, position);
+        continue;
+      }
+      accumulate_values<T, VALUE_DIM, ROW_FRAGMENTS, KEYS, true>(states, scores, value_tile, position);
+#pragma unroll
+      for (int r = 0; r < ROW_FRAGMENTS; ++r)
+        accumulate_values_not_finite<T, VALUE_DIM, KEYS>(states[r], scores + r * KEY_FRAGMENTS, value_tile, position,
+                                                         parameters, mask, rows[r], first_key);
     }
-    if (key_by_key || !any_in_threadgroup(!is_finite(state), votes, simdgroup, lane)) break;
+    bool finite = true;
+#pragma unroll
+    for (int r = 0; r < ROW_FRAGMENTS; ++r) finite = finite && is_finite(states[r]);
+    if (carefully || !any_in_threadgroup(!finite, votes, simdgroup, lane)) break;
   }
-  const Normaliser query_normaliser = normaliser(parameters, sinks, head, state.maximum, row_sum(state.sum));
-  write_output(out, logsumexp, parameters, state, query_normaliser, head, query, position);
+  constexpr float ln_2 = 0.693147180559945309f;
+#pragma unroll
+  for (int r = 0; r < ROW_FRAGMENTS; ++r) {
+    const float sum = row_sum(states[r].sum);
+    if (rows[r].query >= parameters.query_length) continue;
+    const long row = output_row(parameters, head, rows[r]);
+    if (parameters.splits > 1) {
+      write_partial<T, VALUE_DIM>(partials + partial_offset(parameters, row, group.y), parameters, states[r], sum,
+                                  position);
+      continue;
+    }
+    const float maximum = parameters.logits_in_base_2 ? states[r].maximum * ln_2 : states[r].maximum;
+    write_output(out, logsumexp, parameters, states[r], normaliser(parameters, sinks, head, rows[r], maximum, sum), row,
+                 position);
+  }
 }

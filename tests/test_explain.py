@@ -34,11 +34,39 @@ def test_layout_decides_the_kernel() -> None:
     assert fusedops.explain("gelu", x.T).plan.launches[0].template_arguments == ["float", "1"]
     assert fusedops.explain("gelu", x[:, 1:]).plan.launches[0].template_arguments == ["float", "1"]
     q, keys = np.ones((1, 8, 100, 64), np.float32), np.ones((1, 8, 5000, 64), np.float32)
-    assert [launch.kernel for launch in fusedops.explain("sdpa", q, keys, v=keys).plan.launches] == ["sdpa_prefill"]
+    few = keys[:, :, :500]
+    assert [launch.kernel for launch in fusedops.explain("sdpa", q, few, v=few).plan.launches] == ["sdpa_prefill"]
+    split = fusedops.explain("sdpa", q, keys, v=keys)
+    assert [launch.kernel for launch in split.plan.launches] == ["sdpa_prefill", "sdpa_decode_combine"]
+    assert "keys split into 4 parts of up to 1280, since there are too few threadgroups otherwise" in str(split)
     for queries, kernel in ((1, "sdpa_decode_vector"), (2, "sdpa_decode_matrix")):
         decode = fusedops.explain("sdpa", q[:, :, :queries], keys, keys, causal=True)
         assert [launch.kernel for launch in decode.plan.launches] == [kernel, "sdpa_decode_combine"]
         assert "scratch memory: " in str(decode)
+
+
+def test_sdpa_in_words() -> None:
+    """The figures, worked out by hand for 2 KV heads of 3 query heads each, 100 queries, 5000 keys, 64 and 32 wide."""
+    q, k, v = (np.ones(shape, np.float32) for shape in ((1, 6, 100, 64), (1, 2, 5000, 64), (1, 2, 5000, 32)))
+    words = str(fusedops.explain("sdpa", q, k, v, window=(40, 0)))
+    assert "the prefill kernel: 300 rows (queries x query heads) for each KV head" in words
+    # Two fragments of rows for each of 4 SIMD-groups; 32 keys of 64 and 32 floats, with 16 bytes of padding each.
+    tiles = "tiles of 64 rows (22 queries of the 3 query heads of a KV head) by 32 keys; threadgroup memory 13.0 KiB"
+    assert tiles in words
+    assert "keys not split" in words
+    assert "which hides 99.2 % of the scores" in words  # all but 41 of 5000
+    assert "work: 4.7 MFLOP" in words  # 600 rows x 41 keys x 96 dimensions x 2
+    # Keys 4859 to 4999 of both heads, and what comes of 600 rows.
+    assert "q 153.6 kB, k and v 107.5 kB, results 76.8 kB" in words
+
+    words = str(fusedops.explain("sdpa", q[:, :, :20, :50], k[..., :50], v, mask=np.ones((20, 5000), bool)))
+    assert "padded to head_dim 64 and value_dim 32" in words
+    assert "the mask's 100.0 kB" in words
+    assert "skipped: nothing, every query sees every key; what the mask hides is computed and left out" in words
+    assert "k is loaded element by element: its rows are not multiples of 16 bytes, aligned, and contiguous" in words
+
+    words = str(fusedops.explain("sdpa", np.ones((1, 8, 50, 576), np.float32), *2 * [np.ones((1, 1, 9, 576), "f")]))
+    assert "the decode kernel: the prefill kernel's tiles have no place for so long a head_dim or value_dim" in words
 
 
 def test_nothing_to_launch() -> None:

@@ -39,7 +39,8 @@ struct Launch {
 struct Plan {
   std::vector<ArrayInfo> outputs;
   std::vector<ArrayInfo> scratch;
-  std::vector<Launch> launches;  // in order, each after those before it; none where every output is empty
+  std::vector<Launch> launches;          // in order, each after those before it; none where every output is empty
+  std::vector<std::string> description;  // in words, a line each; only plans that are made to be looked at have one
 };
 
 // Metal's limit for parameters passed by value.

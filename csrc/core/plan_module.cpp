@@ -61,12 +61,14 @@ Plan plan_geglu(const Layout& gate_layout, const OptionalLayout& up_layout, cons
 Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_layout,
                const OptionalLayout& mask_layout, const OptionalLayout& sinks_layout, int causal,
                std::optional<double> scale, std::optional<int64_t> window_left, std::optional<int64_t> window_right,
-               std::optional<double> softcap, bool with_logsumexp) {
+               std::optional<double> softcap, bool deterministic, bool with_logsumexp) {
   const ArrayView q = view_of(q_layout), k = view_of(k_layout), v = view_of(v_layout);
   const auto mask = view_of(mask_layout), sinks = view_of(sinks_layout);
   const auto problem = sdpa_problem(info_of(q), info_of(k), info_of(v), info_of(mask), info_of(sinks),
-                                    {causal_from(causal), scale, window_left, window_right, softcap});
-  return sdpa_plan(problem, q, k, v, mask, sinks, with_logsumexp);
+                                    {causal_from(causal), scale, window_left, window_right, softcap, deterministic});
+  Plan plan = sdpa_plan(problem, q, k, v, mask, sinks, with_logsumexp);
+  plan.description = sdpa_description(problem, plan, info_of(mask));
+  return plan;
 }
 
 std::tuple<std::string, Shape> described(const ArrayInfo& array) {
@@ -103,13 +105,14 @@ void define_plans(nb::module_& m) {
   nb::class_<Plan>(m, "Plan", "What Metal would allocate and launch.")
       .def_prop_ro("outputs", [](const Plan& plan) { return described(plan.outputs); })
       .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
-      .def_ro("launches", &Plan::launches);
+      .def_ro("launches", &Plan::launches)
+      .def_ro("description", &Plan::description, "The plan in words, a line each; empty where it speaks for itself.");
 
   m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
   m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
   m.def("plan_sdpa", &plan_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
-        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "with_logsumexp"_a);
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "with_logsumexp"_a);
 }
 
 }  // namespace fusedops

@@ -89,6 +89,7 @@ SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo
       .scale = static_cast<float>(options.scale.value_or(default_scale)),
       .softcap = static_cast<float>(options.softcap.value_or(0)),
       .band = band_of(options, query_length, key_length),
+      .deterministic = options.deterministic,
   };
 }
 

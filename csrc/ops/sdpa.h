@@ -34,6 +34,7 @@ struct SdpaOptions {
   std::optional<int64_t> window_left;
   std::optional<int64_t> window_right;
   std::optional<double> softcap;
+  bool deterministic = false;
 
   bool operator==(const SdpaOptions&) const = default;
 };
@@ -50,6 +51,8 @@ struct SdpaProblem {
   float scale;
   float softcap;  // 0: none
   Band band;
+  // A row's result depends on that row's query and on the keys it sees alone: in no bit on how many rows there are.
+  bool deterministic = false;
 
   ArrayInfo output() const { return {dtype, {batch, query_heads, query_length, value_dim}}; }
   ArrayInfo logsumexp() const { return {DType::float32, {batch, query_heads, query_length}}; }
@@ -66,5 +69,9 @@ SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo
 // for.
 Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
                const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks, bool with_logsumexp);
+
+// The plan in words, a line each: which kernel, tiles, splits, what is skipped, work and memory traffic.
+std::vector<std::string> sdpa_description(const SdpaProblem& problem, const Plan& plan,
+                                          const std::optional<ArrayInfo>& mask);
 
 }  // namespace fusedops

@@ -9,12 +9,9 @@ namespace {
 
 // As metal/sdpa_decode_*.metal have them.
 constexpr uint32_t kThreads = 128;
-constexpr uint32_t kCombineThreads = 256;
-constexpr int64_t kCombineColumns = 128;
 constexpr int64_t kSimdgroups = 4;
 constexpr int64_t kTileKeys = 32;
 constexpr int64_t kFragmentRows = 8;
-constexpr int64_t kPartialChunk = 4;  // elements of a vector of a partial result
 
 constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few times over
 
@@ -80,35 +77,6 @@ Kernel matrix_kernel(const SdpaCall& call, int64_t rows) {
       kSimdgroups / row_blocks};
 }
 
-// The most keys that a SIMD-group's rows can see.
-int64_t visible_keys(const SdpaProblem& problem, int64_t rows) {
-  if (problem.band.left == Band::unbounded || problem.band.right == Band::unbounded) return problem.key_length;
-  const int64_t queries = std::min(problem.query_length, blocks_of(rows - 1, problem.group_size()) + 1);
-  return std::min(problem.key_length, problem.band.left + problem.band.right + queries);
-}
-
-struct Splits {
-  int64_t count;
-  int64_t keys;  // of each
-};
-
-// Each a whole number of tiles for every SIMD-group that takes some of them.
-Splits splits_of(int64_t keys, int64_t rows, int64_t threadgroups, int64_t key_groups) {
-  const int64_t fewest_keys = std::clamp(kFewestKeysPerRow * rows, kFewestKeys, kMostKeysNeeded);
-  const int64_t most = std::max<int64_t>(1, keys / fewest_keys);
-  const int64_t wanted = std::min(most, blocks_of(kThreadgroupsWanted, threadgroups));
-  const int64_t step = kTileKeys * key_groups;
-  const int64_t keys_per_split = std::max<int64_t>(1, blocks_of(blocks_of(keys, wanted), step)) * step;
-  return {std::max<int64_t>(1, blocks_of(keys, keys_per_split)), keys_per_split};
-}
-
-// Laid out as metal/sdpa_decode.h says.
-Binding add_partials(const SdpaProblem& problem, int64_t rows, int64_t splits, Plan& plan) {
-  const int64_t size = (1 + blocks_of(problem.value_dim, kPartialChunk)) * kPartialChunk;
-  plan.scratch.push_back({DType::float32, {rows, splits, size}});
-  return {BufferRole::scratch, static_cast<int>(plan.scratch.size()) - 1};
-}
-
 }  // namespace
 
 void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
@@ -117,40 +85,29 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const Kernel kernel = kv_head_rows == 1 ? vector_kernel(call) : matrix_kernel(call, kv_head_rows);
   const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
-  const int64_t simdgroup_rows = std::min(kernel.rows, kFragmentRows);
-  const Splits splits = splits_of(visible_keys(problem, simdgroup_rows), std::min(kernel.rows, kv_head_rows),
-                                  row_blocks * column_blocks, kernel.key_groups);
+  const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kFragmentRows));
+  const int64_t fewest_keys =
+      std::clamp(kFewestKeysPerRow * std::min(kernel.rows, kv_head_rows), kFewestKeys, kMostKeysNeeded);
+  // A split is a whole number of tiles for every SIMD-group that takes some of them.
+  const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, fewest_keys,
+                                        blocks_of(kThreadgroupsWanted, row_blocks * column_blocks));
 
-  SdpaParameters parameters = call.parameters;
-  parameters.splits = static_cast<int32_t>(splits.count);
-  parameters.keys_per_split = static_cast<int32_t>(splits.keys);
-
-  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
-  const Binding sinks = call.buffers[4], out = call.buffers[5], logsumexp = call.buffers[6];
-  const Binding partials = splits.count > 1 ? add_partials(problem, rows, splits.count, plan) : out;
-  std::vector<Binding> buffers = call.buffers;
-  buffers.push_back(partials);
+  SdpaCall launched = call;
+  launched.parameters.splits = static_cast<int32_t>(splits.count);
+  launched.parameters.keys_per_split = static_cast<int32_t>(splits.keys);
+  const Binding partials = splits.count > 1 ? add_sdpa_partials(problem, splits.count, plan) : call.buffers[5];
+  launched.buffers.push_back(partials);
   plan.launches.push_back({
       .source = kernel.name,
       .kernel = kernel.name,
       .template_arguments = kernel.template_arguments,
-      .buffers = buffers,
-      .parameters = bytes_of(parameters),
+      .buffers = launched.buffers,
+      .parameters = bytes_of(launched.parameters),
       .threadgroups = {threadgroup_count(row_blocks), threadgroup_count(splits.count),
                        threadgroup_count(column_blocks)},
       .threads_per_threadgroup = {kThreads, 1, 1},
   });
-  if (splits.count == 1) return;
-  const int64_t combine_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kCombineColumns));
-  plan.launches.push_back({
-      .source = "sdpa_decode_combine",
-      .kernel = "sdpa_decode_combine",
-      .template_arguments = {metal_type(problem.dtype)},
-      .buffers = {partials, sinks, out, logsumexp},
-      .parameters = bytes_of(parameters),
-      .threadgroups = {threadgroup_count(rows), threadgroup_count(combine_blocks), 1},
-      .threads_per_threadgroup = {kCombineThreads, 1, 1},
-  });
+  if (splits.count > 1) add_sdpa_combine(launched, partials, plan);
 }
 
 }  // namespace fusedops

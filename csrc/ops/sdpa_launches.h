@@ -27,6 +27,19 @@ bool has_vectors(const ArrayView& array, int64_t elements);
 // The count, if a GPU can launch so many at once; else throws ValueError.
 uint32_t threadgroup_count(int64_t count);
 
+// Where threadgroups are too few, the keys are split over several: metal/sdpa_partials.h.
+struct SdpaSplits {
+  int64_t count;
+  int64_t keys;  // of each, a multiple of a tile
+};
+
+// The most keys that `rows` rows of a KV head, next to each other, can see together.
+int64_t most_visible_keys(const SdpaProblem& problem, int64_t rows);
+
+SdpaSplits sdpa_splits(int64_t keys, int64_t tile_keys, int64_t fewest_keys, int64_t count_wanted);
+Binding add_sdpa_partials(const SdpaProblem& problem, int64_t splits, Plan& plan);
+void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan);
+
 // metal/sdpa_prefill.metal: tiles of queries by tiles of keys, multiplied by the SIMD-group matrix unit.
 bool sdpa_prefill_takes(const SdpaCall& call);
 void add_sdpa_prefill(const SdpaCall& call, Plan& plan);

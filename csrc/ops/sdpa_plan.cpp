@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "metal/sdpa_prefill_tile.h"
 #include "ops/checks.h"
 #include "ops/operand_type.h"
 #include "ops/sdpa_launches.h"
@@ -39,6 +40,7 @@ SdpaParameters parameters_of(const SdpaProblem& problem, const ArrayView& q, con
   parameters.query_heads = extent("query_heads", problem.query_heads);
   parameters.group_size = extent("group_size", problem.group_size());
   parameters.query_length = extent("query_length", problem.query_length);
+  extent("query_length times the query heads of a KV head", problem.query_length * problem.group_size());
   parameters.key_length = extent("key_length", problem.key_length);
   parameters.head_dim = extent("head_dim", problem.head_dim);
   parameters.value_dim = extent("value_dim", problem.value_dim);
@@ -62,9 +64,20 @@ std::vector<Binding> buffers_of(bool has_mask, bool has_sinks, bool with_logsume
           output(with_logsumexp ? 1 : 0)};
 }
 
-// Whether the decode kernels are the better ones. They read k and v once for every 32 rows of a KV head, and alone
-// split the keys over threadgroups. Beyond 16 queries the heads make threadgroups enough.
-bool has_few_queries(const SdpaProblem& problem) { return problem.query_length <= 16; }
+// Whether the decode kernels are the better ones: with no more rows (queries of query heads that share a KV head) than
+// one fragment for each SIMD-group, where a tile of the prefill kernel would be half empty or more.
+bool has_few_rows(const SdpaProblem& problem) {
+  return problem.group_size() * problem.query_length <= SDPA_PREFILL_FRAGMENT_ROWS;
+}
+
+// A row must come to the same bits among few rows and among many, so one kernel takes both.
+bool prefill_is_better(const SdpaProblem& problem) { return problem.deterministic || !has_few_rows(problem); }
+
+[[noreturn]] void refuse_deterministic(const SdpaProblem& problem) {
+  checks::fail<ValueError>(
+      "deterministic must be False on a GPU where head_dim or value_dim is above 256, got head_dim ", problem.head_dim,
+      " and value_dim ", problem.value_dim);
+}
 
 }  // namespace
 
@@ -95,10 +108,11 @@ Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& 
                       v,
                       parameters_of(problem, q, k, v, mask, sinks, with_logsumexp),
                       buffers_of(mask.has_value(), sinks.has_value(), with_logsumexp)};
-  if (has_few_queries(problem) || !sdpa_prefill_takes(call))
-    add_sdpa_decode(call, plan);
-  else
+  if (problem.deterministic && !sdpa_prefill_takes(call)) refuse_deterministic(problem);
+  if (prefill_is_better(problem) && sdpa_prefill_takes(call))
     add_sdpa_prefill(call, plan);
+  else
+    add_sdpa_decode(call, plan);
   return plan;
 }
 

@@ -28,7 +28,7 @@ class Explanation:
         operator: The operator's name.
         arrays: Kind of the arrays and their device, in words.
         execution: How it runs here: path is "metal", "cpu", "composite" or "none"; reason says why.
-        plan: What an Apple GPU runs for these arrays: kernels, geometry and scratch memory.
+        plan: What an Apple GPU runs for these arrays: kernels, geometry, scratch memory, and why (its description).
     """
 
     operator: str
@@ -88,7 +88,7 @@ def _layout(backend: Backend, argument: Any) -> Any:
 def _plan_in_words(plan: _core.Plan) -> list[str]:
     if not plan.launches:
         return ["nothing: every result is empty"]
-    lines = [_launch_in_words(launch) for launch in plan.launches]
+    lines = [_launch_in_words(launch) for launch in plan.launches] + plan.description
     if plan.scratch:
         scratch_bytes = sum(_BYTES[dtype] * math.prod(shape) for dtype, shape in plan.scratch)
         lines.append(f"scratch memory: {scratch_bytes:,} bytes")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SimulatorError
-from ..run.arguments import MAXIMUM_BUFFERS, Array, Buffer, Extent, constant_bytes, contiguous, grid, indexed
+from ..run.arguments import MAXIMUM_BUFFERS, Array, Buffer, Extent, InPlace, constant_bytes, contiguous, grid, indexed
 from ..run.library import Source
 from ..translate import translate
 from ..translate.cuda import entry_point
@@ -194,6 +194,8 @@ class CudaLibrary:
         launch.arguments.buffers[:] = [upload(np.zeros(_ZEROS, np.uint8)).value] * MAXIMUM_BUFFERS
         bound: dict[tuple[int, int], tuple[ctypes.c_uint64, Array]] = {}
         for index, buffer, offset in indexed(buffers):
+            if isinstance(buffer, InPlace):
+                raise SimulatorError(f"buffer({index}): a GPU cannot read the host's memory in place")
             data = contiguous(buffer)
             memory = (data.ctypes.data, data.nbytes)
             if memory not in bound:

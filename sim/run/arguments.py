@@ -22,13 +22,19 @@ class AtOffset(NamedTuple):
     byte_offset: int
 
 
-Buffer = Array | AtOffset | np.generic | bytes | bytearray | None
+class InPlace(NamedTuple):
+    """Memory that a kernel reads where it lies, not copied, not guarded: for views that span more than memory holds."""
+
+    address: int
+
+
+Buffer = Array | AtOffset | InPlace | np.generic | bytes | bytearray | None
 Extent = Sequence[int]
 
 
 def indexed(
     buffers: Sequence[Buffer] | Mapping[int, Buffer],
-) -> Iterator[tuple[int, Array | np.generic | bytes | bytearray, int]]:
+) -> Iterator[tuple[int, Array | InPlace | np.generic | bytes | bytearray, int]]:
     """The bound buffers with their indices and byte offsets. ValueError: an index beyond Metal's limit."""
     pairs = buffers.items() if isinstance(buffers, Mapping) else enumerate(buffers)
     for index, buffer in pairs:

@@ -15,7 +15,18 @@ import numpy as np
 from ..errors import SimulatorError
 from ..translate import translate
 from ..translate.declarations import PARAMETER_KINDS
-from .arguments import MAXIMUM_BUFFERS, ORDERS, Array, Buffer, Extent, constant_bytes, contiguous, grid, indexed
+from .arguments import (
+    MAXIMUM_BUFFERS,
+    ORDERS,
+    Array,
+    Buffer,
+    Extent,
+    InPlace,
+    constant_bytes,
+    contiguous,
+    grid,
+    indexed,
+)
 from .compile import Observer, compile_library, describe_places
 from .cost import Cost, NativeCost
 
@@ -103,8 +114,8 @@ class Library:
         Args:
             kernel: its host name.
             buffers: by index. numpy arrays of any dtype are changed in place, and the same memory twice is one buffer;
-                numpy scalars and bytes are copied, as setBytes does; AtOffset binds an array at a byte offset; None is
-                not bound.
+                numpy scalars and bytes are copied, as setBytes does; AtOffset binds an array at a byte offset, InPlace
+                memory where it lies; None is not bound.
             threadgroups: of the grid, as dispatchThreadgroups takes them; or else
             threads: of the grid, as dispatchThreads takes them: threadgroups at the edges may be smaller.
             threads_per_threadgroup: one to three extents.
@@ -164,6 +175,9 @@ class Library:
         outputs: list[tuple[Array, int]] = []
         bound: dict[tuple[int, int], tuple[int, Array]] = {}  # the array is kept, lest another take its place
         for index, buffer, offset in indexed(buffers):
+            if isinstance(buffer, InPlace):
+                run.buffers[index] = buffer.address
+                continue
             data = contiguous(buffer)
             memory = (data.ctypes.data, data.nbytes)
             if memory not in bound:

@@ -89,4 +89,6 @@ def sdpa(
 ) -> _core.Plan:
     """Return the plan of fusedops.sdpa; the options are those of Backend.sdpa."""
     arrays = (_native(q), _native(k), _native(v), _native_optional(mask), _native_optional(sinks))
-    return _core.plan_sdpa(*arrays, *options)
+    arguments: list[Any] = [*arrays, *options]
+    arguments.insert(-1, False)
+    return _core.plan_sdpa(*arguments)

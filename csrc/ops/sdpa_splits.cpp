@@ -1,0 +1,52 @@
+#include <algorithm>
+
+#include "ops/sdpa_launches.h"
+
+namespace fusedops {
+namespace {
+
+int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+// As metal/sdpa_partials.h and sdpa_decode_combine.metal have them.
+constexpr int64_t kChunk = 4;
+constexpr int64_t kCombineColumns = 32 * kChunk;
+constexpr uint32_t kCombineThreads = 256;
+
+}  // namespace
+
+int64_t most_visible_keys(const SdpaProblem& problem, int64_t rows) {
+  if (problem.band.left == Band::unbounded || problem.band.right == Band::unbounded) return problem.key_length;
+  const int64_t queries = std::min(problem.query_length, blocks_of(rows - 1, problem.group_size()) + 1);
+  return std::min(problem.key_length, problem.band.left + problem.band.right + queries);
+}
+
+SdpaSplits sdpa_splits(int64_t keys, int64_t tile_keys, int64_t fewest_keys, int64_t count_wanted) {
+  const int64_t most = std::max<int64_t>(1, keys / fewest_keys);
+  const int64_t wanted = std::clamp<int64_t>(count_wanted, 1, most);
+  const int64_t keys_per_split = std::max<int64_t>(1, blocks_of(blocks_of(keys, wanted), tile_keys)) * tile_keys;
+  return {std::max<int64_t>(1, blocks_of(keys, keys_per_split)), keys_per_split};
+}
+
+Binding add_sdpa_partials(const SdpaProblem& problem, int64_t splits, Plan& plan) {
+  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+  plan.scratch.push_back({DType::float32, {rows, splits, (1 + blocks_of(problem.value_dim, kChunk)) * kChunk}});
+  return {BufferRole::scratch, static_cast<int>(plan.scratch.size()) - 1};
+}
+
+void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan) {
+  const SdpaProblem& problem = call.problem;
+  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kCombineColumns));
+  const Binding sinks = call.buffers[4], out = call.buffers[5], logsumexp = call.buffers[6];
+  plan.launches.push_back({
+      .source = "sdpa_decode_combine",
+      .kernel = "sdpa_decode_combine",
+      .template_arguments = {metal_type(problem.dtype)},
+      .buffers = {partials, sinks, out, logsumexp},
+      .parameters = bytes_of(call.parameters),
+      .threadgroups = {threadgroup_count(rows), threadgroup_count(column_blocks), 1},
+      .threads_per_threadgroup = {kCombineThreads, 1, 1},
+  });
+}
+
+}  // namespace fusedops

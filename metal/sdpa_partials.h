@@ -1,0 +1,25 @@
+// Partial results of rows whose keys are split over several threadgroups, for sdpa_decode_combine. For each row of out
+// and each split an array of float4:
+//
+//     (maximum, sum of the weights, 0, 0), then the sums of weight * value, padded to a multiple of four columns
+//
+// with weight = exp(logit - maximum). Those of a row's splits follow one another.
+#pragma once
+
+#include <metal_stdlib>
+
+#include "sdpa_parameters.h"
+
+using namespace metal;
+
+constant constexpr int PARTIAL_CHUNK = 4;  // floats that lie together
+
+// In chunks.
+inline int partial_size(constant SdpaParameters& parameters) {
+  return 1 + (parameters.value_dim + PARTIAL_CHUNK - 1) / PARTIAL_CHUNK;
+}
+
+// In chunks, from the first row's first split.
+inline long partial_offset(constant SdpaParameters& parameters, long row, int split) {
+  return (row * parameters.splits + split) * partial_size(parameters);
+}
