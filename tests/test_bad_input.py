@@ -42,6 +42,13 @@ def rms_norm_arguments(make: Maker, **changes: Any) -> Arguments:
     return {"x": make(3, 8), "weight": make(8), **changes}
 
 
+def varlen_arguments(make: Maker, **changes: Any) -> Arguments:
+    offsets = [make.framework.array(np.array(values), "int32") for values in ([0, 1, 3], [0, 2, 5])]
+    arguments = {"q": make(3, 4, 8), "k": make(5, 2, 8), "v": make(5, 2, 6)}
+    arguments |= {"cu_seqlens_q": offsets[0], "cu_seqlens_k": offsets[1], "max_seqlen_q": 2, "max_seqlen_k": 3}
+    return arguments | changes
+
+
 # (operator, arguments, error, the message's pattern)
 Row = tuple[str, Callable[[Maker], Arguments], type[Exception], str]
 TABLE: list[Row] = [
@@ -103,6 +110,8 @@ TABLE: list[Row] = [
     ("sdpa", lambda m: sdpa_arguments(m, causal="lower"), ValueError, r"causal must be .*got 'lower'"),
     ("sdpa", lambda m: sdpa_arguments(m, causal=2), ValueError, r"causal must be .*got 2"),
     ("sdpa", lambda m: sdpa_arguments(m, causal=[True]), ValueError, r"causal must be"),
+    ("sdpa", lambda m: sdpa_arguments(m, deterministic=1), TypeError, r"deterministic must be a bool, got int"),
+    ("sdpa", lambda m: sdpa_arguments(m, deterministic=None), TypeError, r"deterministic must be a bool, got NoneType"),
     # sdpa: other frameworks
     (
         "sdpa",
@@ -113,6 +122,45 @@ TABLE: list[Row] = [
     ("sdpa", lambda m: sdpa_arguments(m, k=None), TypeError, r"k must be a"),
     ("sdpa", lambda m: sdpa_arguments(m, v=3.0), TypeError, r"v must be a .* got float"),
     ("sdpa", lambda m: sdpa_arguments(m, mask=[[True]]), TypeError, r"mask must be a .* got list"),
+    # sdpa_varlen; its sequences: tests/test_sdpa_varlen.py
+    ("sdpa_varlen", lambda m: varlen_arguments(m, q=m(1, 3, 4, 8)), ValueError, r"q must have 3 dimensions"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, v=m(5, 2)), ValueError, r"v must have 3 dimensions"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, k=m(5, 2, 7)), ValueError, r"k must have shape \(5, 2, 8\)"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, v=m(4, 2, 6)), ValueError, r"v must have shape \(5, 2, 6\)"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, q=m(3, 3, 8)), ValueError, r"q must have a multiple of k's 2 heads"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, q=m(3, 4, 8, dtype="int32")), TypeError, r"q must be float32"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, k=m(5, 2, 8, dtype="float16")), TypeError, r"k must have q's dtype"),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, cu_seqlens_q=m(3)),
+        TypeError,
+        r"cu_seqlens_q must be int32, got float32",
+    ),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, cu_seqlens_k=m.framework.array(np.array([0, 5]), "int32")),
+        ValueError,
+        r"cu_seqlens_k must have shape \(3,\), as cu_seqlens_q has, got \(2,\)",
+    ),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, cu_seqlens_q=m.framework.array(np.array([[0, 3]]), "int32")),
+        ValueError,
+        r"cu_seqlens_q must have shape \(sequences \+ 1,\), got \(1, 2\)",
+    ),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, cu_seqlens_q=[0, 1, 3]), TypeError, r"cu_seqlens_q must be a"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, cu_seqlens_k=None), TypeError, r"cu_seqlens_k must be a"),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, max_seqlen_q=2.0),
+        TypeError,
+        r"max_seqlen_q must be an int, got float",
+    ),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=-1), ValueError, r"max_seqlen_k must not be negative"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, sinks=m(2)), ValueError, r"sinks must have shape \(4,\)"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, softcap=0.0), ValueError, r"softcap must be finite and above 0"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, window=-1), ValueError, r"window must be at least 1"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, causal="no"), ValueError, r"causal must be"),
     # rms_norm
     ("rms_norm", lambda m: {"x": m()}, ValueError, r"x must have at least one dimension"),
     (
@@ -226,11 +274,13 @@ def test_inputs_stay_as_they_were(framework: Framework) -> None:
     make = Maker(framework)
     arrays = sdpa_arguments(make, mask=make(3, 5), sinks=make(4))
     x, weight, residual, bias, gate = make(3, 8), make(8), make(3, 8), make(8), make(3, 8)
-    inputs = [*arrays.values(), x, weight, residual, bias, gate]
+    packed = varlen_arguments(make)
+    inputs = [*arrays.values(), *list(packed.values())[:5], x, weight, residual, bias, gate]
     before = [framework.numpy(array).copy() for array in inputs]
     operators = framework.operators
     results = [
         operators.sdpa(**arrays, causal=True, window=2, softcap=2.0, return_lse=True),
+        operators.sdpa_varlen(**packed, causal=True),
         operators.rms_norm(x, weight, residual=residual, weight_offset=1.0),
         operators.gelu(x, bias=bias, approximate="tanh"),
         operators.geglu(gate, x),

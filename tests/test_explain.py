@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import fusedops
+from fusedops.backends import Execution
+from fusedops.backends import numpy as numpy_backend
 from fusedops.verification.frameworks import Framework, available
 
 
@@ -67,6 +69,21 @@ def test_sdpa_in_words() -> None:
 
     words = str(fusedops.explain("sdpa", np.ones((1, 8, 50, 576), np.float32), *2 * [np.ones((1, 1, 9, 576), "f")]))
     assert "the decode kernel: the prefill kernel's tiles have no place for so long a head_dim or value_dim" in words
+
+
+def test_packed_sequences_have_no_metal_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, offsets = np.ones((5, 2, 8), np.float32), np.array([0, 2, 5], np.int32)
+    longest = {"max_seqlen_q": 3, "max_seqlen_k": 3}
+    explanation = fusedops.explain(fusedops.sdpa_varlen, x, x, x, offsets, offsets, **longest)
+    assert explanation.plan is None
+    assert explanation.execution.path == "cpu"
+    assert "Apple GPU" not in str(explanation)
+    with pytest.raises(ValueError, match="v must have shape"):
+        fusedops.explain("sdpa_varlen", x, x, x[1:], offsets, offsets, **longest)
+    monkeypatch.setattr(numpy_backend, "execution", lambda array: Execution("metal", "fused Metal kernels"))
+    on_metal = fusedops.explain("sdpa_varlen", x, x, x, offsets, offsets, **longest)
+    assert on_metal.execution.path == "composite"
+    assert "no Metal kernel" in str(on_metal)
 
 
 def test_nothing_to_launch() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusedops.verification import cases, problems
-from fusedops.verification.frameworks import Framework, everywhere
+from fusedops.verification.frameworks import Framework, available, everywhere
 
 layouts = st.sampled_from(cases.LAYOUTS)
 dtypes = st.sampled_from(cases.DTYPES)
@@ -69,6 +69,20 @@ def sdpa_cases(draw: st.DrawFn) -> cases.SdpaCase:
     )
 
 
+varlen_cases = st.builds(
+    cases.SdpaVarlenCase,
+    lengths=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 150)), max_size=6).map(tuple),
+    heads=st.sampled_from([(1, 1), (4, 2), (6, 2), (5, 1)]),
+    dims=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    causal=st.sampled_from([False, True, "upper_left"]),
+    window=st.one_of(st.none(), st.integers(1, 60), st.tuples(st.integers(0, 40), st.integers(0, 40))),
+    softcap=st.sampled_from([None, 0.5, 20.0]),
+    sinks=st.booleans(),
+    slack=st.integers(0, 2),
+    nan=st.sampled_from([None, None, "q", "k", "v"]),
+    layout=layouts,
+)
+
 on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
 
 
@@ -94,3 +108,9 @@ def test_geglu(framework: Framework, case: cases.GegluCase, dtype: str) -> None:
 @given(case=sdpa_cases(), dtype=dtypes)
 def test_sdpa(framework: Framework, case: cases.SdpaCase, dtype: str) -> None:
     problems.check_sdpa(framework, case, dtype)
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@given(case=varlen_cases, dtype=dtypes)
+def test_sdpa_varlen(framework: Framework, case: cases.SdpaVarlenCase, dtype: str) -> None:
+    problems.check_sdpa_varlen(framework, case, dtype)

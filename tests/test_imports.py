@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +77,10 @@ def test_a_torch_without_the_interface_is_named_with_the_cure() -> None:
     message = run(program)
     assert "fusedops needs torch 2.10 or newer" in message
     assert 'pip install --upgrade "torch>=2.10"' in message
+
+
+def test_no_iostreams() -> None:
+    """Where torch's CUDA wheels bring a second C++ runtime, formatting a number with iostreams crashes the process."""
+    sources = [path for path in (Path(__file__).parents[1] / "csrc").rglob("*") if path.suffix in (".h", ".cpp")]
+    assert len(sources) > 50
+    assert not [path.name for path in sources if re.search(r"#include <\w*stream>", path.read_text())]

@@ -13,9 +13,10 @@ from fusedops import _core
 
 X86 = ["amx_bf16", "avx512_bf16", "avx512", "avx2"]  # each is a CPU's choice only where the ones before are missing
 BEST = _core.instruction_set()
+INSTRUCTION_SETS = [*(X86[X86.index(BEST) + 1 :] if BEST in X86 else []), "baseline", "scalar"]  # beside the best
 
 
-@pytest.mark.parametrize("name", [*(X86[X86.index(BEST) + 1 :] if BEST in X86 else []), "baseline", "scalar"])
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 def test_shared_cases(name: str) -> None:
     environment = {**os.environ, "FUSEDOPS_INSTRUCTION_SET": name}
     used = [sys.executable, "-c", "from fusedops import _core; print(_core.instruction_set())"]

@@ -6,6 +6,10 @@ Pain 19, slower than matmul and softmax, is about memory traffic: tests/test_mem
 from __future__ import annotations
 
 import dataclasses
+import functools
+import resource
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from fusedops.verification.cases import SdpaCase
 from fusedops.verification.frameworks import Framework, MlxFramework, TorchFramework, available, everywhere
 
 on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
+on_kernels = pytest.mark.parametrize("framework", [f for f in available() if f.has_deterministic], ids=str)
 on_torch = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, TorchFramework)], ids=str)
 on_mlx = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, MlxFramework)], ids=str)
 
@@ -213,6 +218,48 @@ def test_pain_11_no_argument_is_ignored(framework: Framework, change: Any, lengt
     np.testing.assert_allclose(out, with_change, atol=2e-6)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("framework", [f for f in available() if f.operators is fusedops], ids=str)
+@pytest.mark.parametrize("packed", [False, True])
+def test_pain_10_memory_does_not_grow_with_varying_lengths(framework: Framework, packed: bool) -> None:
+    """Every new length left memory behind (pt#152550, pt#181213)."""
+
+    def resident_bytes() -> int:
+        if framework.name.startswith("mlx"):
+            import mlx.core as mx
+
+            mx.clear_cache()  # MLX keeps buffers, up to a limit
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def attend(length: int) -> None:
+        shape = (length, 4, 64) if packed else (1, 4, length, 64)
+        x = framework.array(np.ones(shape), "float32")
+        if packed:
+            offsets = framework.array(np.array([0, length // 3, length]), "int32")
+            longest = {"max_seqlen_q": length, "max_seqlen_k": length}
+            out = framework.operators.sdpa_varlen(x, x, x, offsets, offsets, causal=True, **longest)
+        else:
+            out = framework.operators.sdpa(x, x, x, causal=True)
+        assert framework.numpy(out).shape == shape
+
+    for length in (1, 300):
+        attend(length)
+    before = resident_bytes()
+    for length in range(1, 300):  # 46 MB of outputs, and as much of each input
+        attend(length)
+    assert resident_bytes() - before < 16e6
+
+
+def test_pain_10_metal_kernels_are_compiled_for_no_length() -> None:
+    """What is cached on a Mac are kernels: however many lengths, they are few."""
+
+    def kernels(length: int) -> set[str]:
+        x = np.ones((1, 4, length, 64), np.float32)
+        return {launch.name for launch in fusedops.explain("sdpa", x, x, x, causal=True).plan.launches}
+
+    assert len(set().union(*(kernels(length) for length in range(1, 1000, 7)))) <= 4
+
+
 @on_every_backend
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("approximate", cases.GELU_FORMS)
@@ -296,6 +343,20 @@ def test_pain_17_no_jump_where_the_kernel_changes(framework: Framework, dtype: s
         out = framework.numpy(framework.operators.sdpa(q, k[:, :, :keys], v[:, :, :keys]))
         naive, _ = reference.sdpa(*shorter, rounded=reference.Precision(dtype))
         problems.assert_accurate(framework, out, reference.sdpa(*shorter)[0], naive, dtype)
+
+
+@on_kernels
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_pain_17_deterministic_rows_are_the_same_in_every_bit(framework: Framework, dtype: str) -> None:
+    """With deterministic=True there is no change at all; more of it in tests/test_deterministic.py."""
+    (q, k, v), _ = qkv(framework, SdpaCase(3, (4, 2), (20, 40), (64, 64)), dtype)
+    attend = functools.partial(framework.operators.sdpa, deterministic=True)
+    whole = framework.numpy(attend(q, k, v))
+    for queries in range(1, 21):
+        np.testing.assert_array_equal(framework.numpy(attend(q[:, :, :queries], k, v)), whole[:, :, :queries])
+    for batch in range(3):
+        one = slice(batch, batch + 1)
+        np.testing.assert_array_equal(framework.numpy(attend(q[one], k[one], v[one])), whole[one])
 
 
 @on_every_backend

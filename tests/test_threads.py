@@ -178,10 +178,15 @@ def test_number_changes_no_result(instruction_set: str) -> None:
         for heads, kv_heads, queries, keys in [(8, 2, 1, 4096), (4, 1, 3, 2500), (2, 2, 600, 1700), (1, 1, 70, 3000)]:
             q = torch.randn(1, heads, queries, 32)
             k, v = torch.randn(2, 1, kv_heads, keys, 32)
-            for options in {{}}, {{"causal": True}}, {{"causal": True, "window": 300}}, {{"window": (100, 37)}}:
+            causal, window = {{"causal": True}}, {{"causal": True, "window": 300}}
+            for options in {{}}, causal, window, {{**window, "deterministic": True}}, {{"window": (100, 37)}}:
                 for dtype in torch.float32, torch.bfloat16:
                     inputs = [a.to(dtype) for a in (q, k, v)]
                     cases.append(lambda i=inputs, o=options: fusedops.sdpa(*i, return_lse=True, **o))
+        offsets = torch.tensor([[0, 2, 2, 400, 401], [0, 2500, 2503, 3000, 7096]], dtype=torch.int32)
+        q, k, v = torch.randn(401, 4, 32), *torch.randn(2, 7096, 2, 32)
+        longest = {{"max_seqlen_q": 398, "max_seqlen_k": 4096}}
+        cases.append(lambda: fusedops.sdpa_varlen(q, k, v, *offsets, **longest, causal=True, return_lse=True))
         for case in cases:
             torch.set_num_threads(1)
             expected = case()

@@ -36,6 +36,7 @@ DType dtype_of(nb::dlpack::dtype dtype) {
   if (dtype == nb::dtype<float>()) return DType::float32;
   if (dtype == nb::dtype<uint16_t>()) return DType::bfloat16;
   if (dtype == nb::dtype<bool>()) return DType::boolean;
+  if (dtype == nb::dtype<int32_t>()) return DType::int32;
   return DType::float16;
 }
 
@@ -61,8 +62,8 @@ std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
 void* data_of(const OptionalOutput& array) { return array ? array->data() : nullptr; }
 
 SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<int64_t> window_left,
-                         std::optional<int64_t> window_right, std::optional<double> softcap) {
-  return {causal_from(causal), scale, window_left, window_right, softcap};
+                         std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic) {
+  return {causal_from(causal), scale, window_left, window_right, softcap, deterministic};
 }
 
 void check_rms_norm(const Described& x, const OptionalDescribed& weight, const OptionalDescribed& residual, double eps,
@@ -80,10 +81,21 @@ void check_geglu(const Described& gate, const OptionalDescribed& up, const std::
 
 void check_sdpa(const Described& q, const Described& k, const Described& v, const OptionalDescribed& mask,
                 const OptionalDescribed& sinks, int causal, std::optional<double> scale,
-                std::optional<int64_t> window_left, std::optional<int64_t> window_right,
-                std::optional<double> softcap) {
+                std::optional<int64_t> window_left, std::optional<int64_t> window_right, std::optional<double> softcap,
+                bool deterministic) {
   sdpa_problem(info_of(q), info_of(k), info_of(v), info_of(mask), info_of(sinks),
-               sdpa_options(causal, scale, window_left, window_right, softcap));
+               sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
+}
+
+// Without the values of cu_seqlens, which only some of those who ask can look at: check_cu_seqlens() is for them.
+void check_sdpa_varlen(const Described& q, const Described& k, const Described& v, const Described& cu_seqlens_q,
+                       const Described& cu_seqlens_k, const OptionalDescribed& sinks, int64_t max_seqlen_q,
+                       int64_t max_seqlen_k, int causal, std::optional<double> scale,
+                       std::optional<int64_t> window_left, std::optional<int64_t> window_right,
+                       std::optional<double> softcap, bool deterministic) {
+  sdpa_varlen_problem(info_of(q), info_of(k), info_of(v), info_of(cu_seqlens_q), info_of(cu_seqlens_k), info_of(sinks),
+                      max_seqlen_q, max_seqlen_k,
+                      sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
 }
 
 void rms_norm(const Input& x, const OptionalInput& weight, const OptionalInput& residual, double eps,
@@ -111,7 +123,7 @@ void geglu(const Input& gate, const OptionalInput& up, const std::string& approx
 
 void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& mask, const OptionalInput& sinks,
           int causal, std::optional<double> scale, std::optional<int64_t> window_left,
-          std::optional<int64_t> window_right, std::optional<double> softcap, const Output& out,
+          std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic, const Output& out,
           const OptionalOutput& logsumexp) {
   const cpu::SdpaBuffers buffers{view_of(q),
                                  view_of(k),
@@ -120,11 +132,32 @@ void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& m
                                  view_of(sinks),
                                  out.data(),
                                  static_cast<float*>(data_of(logsumexp))};
-  const SdpaProblem problem =
-      sdpa_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.mask),
-                   info_of(buffers.sinks), sdpa_options(causal, scale, window_left, window_right, softcap));
+  const SdpaProblem problem = sdpa_problem(
+      info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.mask), info_of(buffers.sinks),
+      sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
   nb::gil_scoped_release release;
   cpu::sdpa(problem, buffers, cpu::own_threads());
+}
+
+void sdpa_varlen(const Input& q, const Input& k, const Input& v, const Input& cu_seqlens_q, const Input& cu_seqlens_k,
+                 const OptionalInput& sinks, int64_t max_seqlen_q, int64_t max_seqlen_k, int causal,
+                 std::optional<double> scale, std::optional<int64_t> window_left, std::optional<int64_t> window_right,
+                 std::optional<double> softcap, bool deterministic, const Output& out,
+                 const OptionalOutput& logsumexp) {
+  const cpu::SdpaVarlenBuffers buffers{view_of(q),
+                                       view_of(k),
+                                       view_of(v),
+                                       view_of(cu_seqlens_q),
+                                       view_of(cu_seqlens_k),
+                                       view_of(sinks),
+                                       out.data(),
+                                       static_cast<float*>(data_of(logsumexp))};
+  const SdpaVarlenProblem problem =
+      sdpa_varlen_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.cu_seqlens_q),
+                          info_of(buffers.cu_seqlens_k), info_of(buffers.sinks), max_seqlen_q, max_seqlen_k,
+                          sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
+  nb::gil_scoped_release release;
+  cpu::sdpa_varlen(problem, buffers, cpu::own_threads());
 }
 
 nb::dict arithmetic_rates(int threads) {
@@ -164,14 +197,25 @@ NB_MODULE(_core, m) {
   m.def("check_gelu", &check_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
   m.def("check_geglu", &check_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
   m.def("check_sdpa", &check_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
-        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none());
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a);
+
+  m.def("check_sdpa_varlen", &check_sdpa_varlen, "q"_a, "k"_a, "v"_a, "cu_seqlens_q"_a, "cu_seqlens_k"_a,
+        "sinks"_a.none(), "max_seqlen_q"_a, "max_seqlen_k"_a, "causal"_a, "scale"_a.none(), "window_left"_a.none(),
+        "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a);
+  m.def("check_cu_seqlens", &check_cu_seqlens, "letter"_a, "values"_a, "total"_a, "longest"_a,
+        "Raises a ValueError where the values of cu_seqlens_q or cu_seqlens_k (by its last letter) do not fit.");
 
   m.def("rms_norm", &rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a, "y"_a,
         "sum"_a.none());
   m.def("gelu", &gelu, "x"_a, "bias"_a.none(), "approximate"_a, "y"_a);
   m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "y"_a);
   m.def("sdpa", &sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
-        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "out"_a, "logsumexp"_a.none());
+        "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "out"_a,
+        "logsumexp"_a.none());
+
+  m.def("sdpa_varlen", &sdpa_varlen, "q"_a, "k"_a, "v"_a, "cu_seqlens_q"_a, "cu_seqlens_k"_a, "sinks"_a.none(),
+        "max_seqlen_q"_a, "max_seqlen_k"_a, "causal"_a, "scale"_a.none(), "window_left"_a.none(),
+        "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "out"_a, "logsumexp"_a.none());
 
   m.def("exp", &apply<&cpu::Kernels::exp>, "x"_a, "y"_a);
   m.def("exp2", &apply<&cpu::Kernels::exp2>, "x"_a, "y"_a);

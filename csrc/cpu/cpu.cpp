@@ -82,10 +82,6 @@ void geglu_backward(const GegluProblem& problem, const GegluBackwardBuffers& buf
   kernels().geglu_backward(problem, buffers, executor);
 }
 
-void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
-  kernels().sdpa(problem, buffers, executor);
-}
-
 const char* instruction_set() { return name_of(kernels()); }
 
 }  // namespace fusedops::cpu

@@ -8,7 +8,7 @@
 #include "ops/geglu.h"
 #include "ops/gelu.h"
 #include "ops/rms_norm.h"
-#include "ops/sdpa.h"
+#include "ops/sdpa_varlen.h"
 
 namespace fusedops::cpu {
 
@@ -75,6 +75,19 @@ struct SdpaBuffers {
   float* logsumexp;  // or null
 };
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor);
+
+struct SdpaVarlenBuffers {
+  ArrayView q;
+  ArrayView k;
+  ArrayView v;
+  ArrayView cu_seqlens_q;
+  ArrayView cu_seqlens_k;
+  std::optional<ArrayView> sinks;
+  void* out;
+  float* logsumexp;  // or null
+};
+// Throws ValueError, before it writes anything, where the values of cu_seqlens do not fit.
+void sdpa_varlen(const SdpaVarlenProblem& problem, const SdpaVarlenBuffers& buffers, Executor& executor);
 
 // "amx_bf16", "avx512_bf16", "avx512", "avx2", "neon", "sse2", "generic" or "scalar": the instruction set chosen for
 // this CPU at run time.

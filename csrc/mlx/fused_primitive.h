@@ -15,7 +15,7 @@
 // and where a kernel computes its gradients on the CPU
 //   Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream)   for every
 //   input
-// An operator without `plan` only runs on the CPU.
+// An operator without `plan` has a kernel on the CPU alone.
 #pragma once
 
 #include <functional>
@@ -32,6 +32,15 @@
 #include "mlx/transforms.h"
 
 namespace fusedops::mlx {
+
+template <class Operator>
+constexpr bool has_plan = requires { &Operator::plan; };
+
+// Whether a kernel computes the operator there.
+template <class Operator>
+bool has_kernel(mx::Device device) {
+  return device == mx::Device::cpu || (has_plan<Operator> && has_metal_kernels(device));
+}
 
 template <class Operator>
 class FusedPrimitive final : public mx::Primitive {
@@ -55,7 +64,7 @@ class FusedPrimitive final : public mx::Primitive {
   }
 
   void eval_gpu(const Arrays& inputs, Arrays& outputs) override {
-    if constexpr (has_plan)
+    if constexpr (has_plan<Operator>)
       evaluate_on_metal(operator_, inputs, outputs, stream());
     else
       throw std::runtime_error(std::string(name()) + " has no GPU kernel");
@@ -83,8 +92,6 @@ class FusedPrimitive final : public mx::Primitive {
   }
 
  private:
-  static constexpr bool has_plan = requires { &Operator::plan; };
-
   Arrays backward(const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
     if constexpr (has_backward_on_cpu && requires { &Operator::backward; })
       if (stream().device == mx::Device::cpu) return operator_.backward(primals, cotangents, outputs, stream());
@@ -98,13 +105,11 @@ class FusedPrimitive final : public mx::Primitive {
   Operator operator_;
 };
 
-inline bool has_kernels(mx::Device device) { return device == mx::Device::cpu || has_metal_kernels(device); }
-
 // The operator's outputs as lazy arrays on `stream`. Throws ValueError or TypeError.
 template <class Operator>
 Arrays apply(const Operator& op, Arrays inputs, mx::Stream stream, Path path = Path::kernel) {
   const auto problem = op.problem(inputs);
-  if (path == Path::composite || !has_kernels(stream.device)) return op.composite(inputs, stream);
+  if (path == Path::composite || !has_kernel<Operator>(stream.device)) return op.composite(inputs, stream);
   std::vector<mx::Shape> shapes;
   std::vector<mx::Dtype> dtypes;
   for (const ArrayInfo& output : op.outputs(problem)) {

@@ -24,4 +24,9 @@ mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view
 Arrays sdpa(const mx::array& q, const mx::array& k, const mx::array& v, const OptionalArray& mask,
             const OptionalArray& sinks, const SdpaOptions& options, bool return_logsumexp, Path path);
 
+// {out}, or {out, logsumexp}.
+Arrays sdpa_varlen(const mx::array& q, const mx::array& k, const mx::array& v, const mx::array& cu_seqlens_q,
+                   const mx::array& cu_seqlens_k, const OptionalArray& sinks, int64_t max_seqlen_q,
+                   int64_t max_seqlen_k, const SdpaOptions& options, bool return_logsumexp, Path path);
+
 }  // namespace fusedops::mlx

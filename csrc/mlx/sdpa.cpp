@@ -101,8 +101,10 @@ Arrays sdpa(const mx::array& q, const mx::array& k, const mx::array& v, const Op
   Arrays inputs{q, k, v};
   if (mask) inputs.push_back(*mask);
   if (sinks) inputs.push_back(*sinks);
+  const mx::Stream stream = mx::default_stream(mx::default_device());
+  if (options.deterministic) check_deterministic<Sdpa>(stream, path);
   const Sdpa op{options, mask.has_value(), sinks.has_value(), return_logsumexp};
-  return apply(op, std::move(inputs), mx::default_stream(mx::default_device()), path);
+  return apply(op, std::move(inputs), stream, path);
 }
 
 }  // namespace fusedops::mlx

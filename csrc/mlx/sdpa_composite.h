@@ -2,7 +2,8 @@
 // differentiates. Stores the scores.
 #pragma once
 
-#include "mlx/arrays.h"
+#include "mlx/fused_primitive.h"
+#include "ops/checks.h"
 #include "ops/sdpa.h"
 
 namespace fusedops::mlx {
@@ -19,6 +20,14 @@ struct SdpaOutputs {
   mx::array out;
   mx::array logsumexp;
 };
+
+// Throws ValueError where an operator would run as a composite.
+template <class Operator>
+void check_deterministic(mx::Stream stream, Path path) {
+  if (path == Path::composite || !has_kernel<Operator>(stream.device))
+    checks::fail<ValueError>(
+        "deterministic must be False where MLX's own operations compute attention: they do not treat all rows alike");
+}
 
 // No length is fixed in the graph: mx.compile(shapeless=True) may replay it with others.
 SdpaOutputs sdpa_composite(const SdpaArrays& arrays, const SdpaProblem& problem, const SdpaOptions& options,

@@ -1,9 +1,9 @@
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
-#include <iomanip>
-#include <sstream>
 
 #include "metal/sdpa_parameters.h"
+#include "ops/checks.h"
 #include "ops/sdpa.h"
 #include "ops/sdpa_prefill_tiles.h"
 
@@ -12,12 +12,20 @@ namespace {
 
 int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
+std::string in_words(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", number);
+  return text;
+}
+
+template <class Part>
+std::string in_words(const Part& part) {
+  return checks::to_string(part);
+}
+
 template <class... Parts>
 std::string text(const Parts&... parts) {
-  std::ostringstream all;
-  all << std::fixed << std::setprecision(1);
-  (all << ... << parts);
-  return all.str();
+  return (in_words(parts) + ...);
 }
 
 // With a decimal prefix: 1234567 bytes are 1.2 MB.

@@ -28,14 +28,14 @@ struct ExchangeApi {
   void (*current_work_stream)();
 };
 
-constexpr size_t kMostArguments = 10;
+constexpr size_t kMostArguments = 11;
 constexpr size_t kMostTensors = 7;  // inputs and outputs
 
 // Elements of a call's inputs. So little is never split over threads, and is done before another Python thread could
 // have had the interpreter's lock, which a direct call keeps.
 constexpr int64_t kMostElements = 16384;
 
-enum class Type : uint8_t { tensor, integer, number };
+enum class Type : uint8_t { tensor, integer, number, boolean };
 
 struct Parameter {
   Type type;
@@ -45,7 +45,12 @@ struct Parameter {
 Parameter parameter(std::string type) {
   const bool optional = type.back() == '?';
   if (optional) type.pop_back();
-  return {type == "Tensor" ? Type::tensor : type == "int" ? Type::integer : Type::number, optional};
+  const auto is = [&](const char* name) { return type == name; };
+  return {is("Tensor") ? Type::tensor
+          : is("int")  ? Type::integer
+          : is("bool") ? Type::boolean
+                       : Type::number,
+          optional};
 }
 
 struct Function {
@@ -140,6 +145,7 @@ class Call final : Loan::Lender {
     StableIValue& value = parameter.optional ? contents_[index] : stack_[index];
     if (parameter.optional) stack_[index] = lend(value);
     if (parameter.type == Type::tensor) return take_tensor(argument, value);
+    if (parameter.type == Type::boolean) return take_boolean(argument, value);
     return parameter.type == Type::integer ? take_integer(argument, value) : take_number(argument, value);
   }
 
@@ -171,6 +177,11 @@ class Call final : Loan::Lender {
     const int64_t integer = PyLong_AsLongLong(argument);
     value = static_cast<StableIValue>(integer);
     return integer != -1 || !PyErr_Occurred();
+  }
+
+  static bool take_boolean(PyObject* argument, StableIValue& value) {
+    value = argument == Py_True;
+    return PyBool_Check(argument);
   }
 
   static bool take_number(PyObject* argument, StableIValue& value) {

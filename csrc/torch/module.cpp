@@ -37,7 +37,7 @@ void register_mps_kernels(const std::string& dispatch_key) { register_kernels(&K
 std::vector<Kernel> all_kernels() {
   std::vector<Kernel> all;
   for (const auto& kernels : {geglu_kernels(), geglu_backward_kernels(), gelu_kernels(), gelu_backward_kernels(),
-                              rms_norm_kernels(), rms_norm_backward_kernels(), sdpa_kernels()})
+                              rms_norm_kernels(), rms_norm_backward_kernels(), sdpa_kernels(), sdpa_varlen_kernels()})
     all.insert(all.end(), kernels.begin(), kernels.end());
   return all;
 }

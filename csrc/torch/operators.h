@@ -21,6 +21,7 @@ std::span<const Kernel> gelu_backward_kernels();
 std::span<const Kernel> rms_norm_kernels();
 std::span<const Kernel> rms_norm_backward_kernels();
 std::span<const Kernel> sdpa_kernels();
+std::span<const Kernel> sdpa_varlen_kernels();
 
 std::vector<Kernel> all_kernels();
 

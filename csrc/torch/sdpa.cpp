@@ -20,10 +20,11 @@ struct Arguments {
         scale(take_optional(stack[6], take_double)),
         window_left(take_optional(stack[7], take_int)),
         window_right(take_optional(stack[8], take_int)),
-        softcap(take_optional(stack[9], take_double)) {}
+        softcap(take_optional(stack[9], take_double)),
+        deterministic(take_bool(stack[10])) {}
 
   SdpaProblem problem() const {
-    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap};
+    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
     return sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), options);
   }
 
@@ -33,6 +34,7 @@ struct Arguments {
   std::optional<double> scale;
   std::optional<int64_t> window_left, window_right;
   std::optional<double> softcap;
+  bool deterministic;
 };
 
 enum class Returns : uint8_t { out, out_and_logsumexp };

@@ -37,6 +37,8 @@ inline double take_double(StableIValue value) noexcept { return std::bit_cast<do
 
 inline int64_t take_int(StableIValue value) noexcept { return static_cast<int64_t>(value); }
 
+inline bool take_bool(StableIValue value) noexcept { return value != 0; }
+
 // An optional argument is null or a pointer to its value on the heap.
 template <class Take>
 auto take_optional(StableIValue value, Take take) noexcept -> std::optional<decltype(take(value))> {

@@ -6,13 +6,28 @@ an array of its kind arrives.
 
 from .diagnosis import Diagnosis, doctor
 from .explanation import Explanation, explain
+from .ops.flash_attn import flash_attn_func, flash_attn_varlen_func
 from .ops.geglu import geglu
 from .ops.gelu import gelu
 from .ops.rms_norm import rms_norm
 from .ops.sdpa import sdpa
+from .ops.sdpa_varlen import sdpa_varlen
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "Explanation", "doctor", "explain", "geglu", "gelu", "rms_norm", "sdpa", "selftest"]
+__all__ = [
+    "Diagnosis",
+    "Explanation",
+    "doctor",
+    "explain",
+    "flash_attn_func",
+    "flash_attn_varlen_func",
+    "geglu",
+    "gelu",
+    "rms_norm",
+    "sdpa",
+    "sdpa_varlen",
+    "selftest",
+]
 
 
 def selftest() -> bool:

@@ -16,7 +16,10 @@ _GRADIENTS = {
     "gelu": "computed by a composite of the framework's operations",
     "geglu": "computed by a composite of the framework's operations",
     "sdpa": "recomputed by a composite of the framework's operations, which stores all scores: O(Lq Lk) memory",
+    "sdpa_varlen": "recomputed by a composite of the framework's operations, which pads the sequences to the longest "
+    "lengths and stores all scores: O(sequences max_seqlen_q max_seqlen_k) memory",
 }
+_NO_KERNEL = Execution("composite", "the framework's own operations, because there is no Metal kernel for it yet")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -29,19 +32,21 @@ class Explanation:
         arrays: Kind of the arrays and their device, in words.
         execution: How it runs here: path is "metal", "cpu", "composite" or "none"; reason says why.
         plan: What an Apple GPU runs for these arrays: kernels, geometry, scratch memory, and why (its description).
+            None without Metal kernels.
     """
 
     operator: str
     arrays: str
     execution: Execution
-    plan: _core.Plan
+    plan: _core.Plan | None
 
     def __str__(self) -> str:
         """Return the explanation in words."""
         path, reason = self.execution
-        where = "On Metal" if path == "metal" else "An Apple GPU would run"
-        lines = [f"fusedops.{self.operator} on {self.arrays}: {path}, {reason}.", f"{where}:"]
-        lines += [f"  {line}" for line in _plan_in_words(self.plan)]
+        lines = [f"fusedops.{self.operator} on {self.arrays}: {path}, {reason}."]
+        if self.plan is not None:
+            lines.append("On Metal:" if path == "metal" else "An Apple GPU would run:")
+            lines += [f"  {line}" for line in _plan_in_words(self.plan)]
         lines.append(f"Gradients are {_GRADIENTS[self.operator]}.")
         return "\n".join(lines)
 
@@ -52,7 +57,7 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     Nothing is computed. print(fusedops.explain("sdpa", q, k, v, causal=True)) says it in words.
 
     Args:
-        operator: "sdpa", "rms_norm", "gelu" or "geglu", or one of these functions.
+        operator: "sdpa", "sdpa_varlen", "rms_norm", "gelu" or "geglu", or one of these functions.
         args: The operator's arguments.
         kwargs: The operator's keyword arguments.
 
@@ -78,7 +83,10 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
         raise TypeError(str(error).replace(plans.ARRAY_TYPE_NAME, backend.ARRAY_TYPE_NAME)) from None
     device = backend.device(first)
     arrays = f"{backend.ARRAY_TYPE_NAME}{f' ({device})' if device else ''}"
-    return Explanation(name, arrays, backend.execution(first), plan)
+    execution = backend.execution(first)
+    if plan is None and execution.path == "metal":
+        execution = _NO_KERNEL
+    return Explanation(name, arrays, execution, plan)
 
 
 def _layout(backend: Backend, argument: Any) -> Any:

@@ -19,7 +19,7 @@ NAMES = {
     "geglu": ("gate", "up", "approximate"),
     "sdpa": (
         *("q", "k", "v", "mask", "sinks", "causal", "scale", "window_left", "window_right", "softcap"),
-        "return_lse",
+        *("deterministic", "return_lse"),
     ),
 }
 
@@ -79,7 +79,7 @@ def sdpa_cases(dtype: mx.Dtype) -> dict[str, Case]:
             normal(2, kv_heads, key_length, dims[0], dtype=dtype),
             normal(2, kv_heads, key_length, dims[1], dtype=dtype),
         )
-        defaults = {"causal": 0, "return_lse": False}
+        defaults = {"causal": 0, "deterministic": False, "return_lse": False}
         rest = (options.get(name, defaults.get(name)) for name in NAMES["sdpa"][3:])
         return "sdpa", (*arrays, *rest)
 

@@ -55,7 +55,7 @@ def geglu(xp, gate, up, approximate):
     return [gelu(xp, gate, None, approximate)[0] * up]
 
 
-def sdpa(xp, q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap, return_lse=True):
+def sdpa(xp, q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap, deterministic, return_lse=True):
     query_heads, query_length, head_dim = q.shape[1:]
     key_length = k.shape[2]
     k, v = (xp.repeat(x, query_heads // k.shape[1], axis=1) for x in (k, v))

@@ -133,7 +133,7 @@ def test_second_order(case):
 
 def attention(path, mask=None, causal=0, sinks=None, softcap=None):
     """Return (q, k, v) -> (out, logsumexp)."""
-    return lambda q, k, v: operator("sdpa", path)(q, k, v, mask, sinks, causal, None, None, None, softcap, True)
+    return lambda q, k, v: operator("sdpa", path)(q, k, v, mask, sinks, causal, None, None, None, softcap, False, True)
 
 
 def gradients(function, arrays, cotangents):
@@ -228,7 +228,7 @@ def test_a_row_that_sees_nothing_has_no_gradients(path, cotangent):
     cotangents = [normal(2, 4, 5, 8), normal(2, 4, 5)]
 
     def function(q, k, v, bias, sinks):
-        return list(operator("sdpa", path)(q, k, v, bias, sinks, 0, None, None, None, None, True))
+        return list(operator("sdpa", path)(q, k, v, bias, sinks, 0, None, None, None, None, False, True))
 
     row = (slice(None), slice(None), 2)
     clean = mx.vjp(function, [q, k, v, bias, sinks], [replace(c, row, 0) for c in cotangents])[1]
@@ -250,7 +250,7 @@ def test_large_sinks_of_rows_that_see_nothing():
     mask = mx.array([True, False, True])[:, None]
 
     def loss(q, k, v, sinks):
-        out, lse = operator("sdpa")(q, k, v, mask, sinks, 0, None, None, None, None, True)
+        out, lse = operator("sdpa")(q, k, v, mask, sinks, 0, None, None, None, None, False, True)
         return out.sum() + mx.where(mx.isinf(lse), 0, lse).sum()
 
     results = mx.grad(loss, argnums=[0, 1, 2, 3])(q, k, v, sinks)

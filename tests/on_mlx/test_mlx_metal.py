@@ -21,7 +21,7 @@ CALLS = {
     "rms_norm": lambda: (normal(3, 40), normal(40), normal(3, 40), 1e-6, 0.0),
     "gelu": lambda: (normal(3, 40), normal(40), "tanh"),
     "geglu": lambda: (normal(3, 40), None, "none"),
-    "sdpa": lambda: (*(normal(1, 1, rows, 8) for rows in (1, 600, 600)), None, None, 0, *[None] * 4, True),
+    "sdpa": lambda: (*(normal(1, 1, rows, 8) for rows in (1, 600, 600)), None, None, 0, *[None] * 4, False, True),
 }
 TWO_LAUNCHES = "sdpa"  # of these calls the one that has two, with scratch memory between them
 
@@ -73,7 +73,7 @@ def test_any_offset_and_step():
         check("gelu", (x, memory[start : start + 40], "none"))
         check("rms_norm", (x[::-1], memory[start + 50 : start + 10 : -1], x[:, ::-1], 1e-6, 0.0))
         q = x[None, None, :, ::-1]
-        check("sdpa", (q, q[:, :, ::-1], q, None, None, 1, None, None, None, None, True))
+        check("sdpa", (q, q[:, :, ::-1], q, None, None, 1, None, None, None, None, False, True))
 
 
 def test_eight_threads(launched):

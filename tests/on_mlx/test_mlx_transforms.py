@@ -173,7 +173,11 @@ def test_shapeless_compile_of_packed_geglu(device):
 @pytest.mark.metal
 @pytest.mark.parametrize(
     "options",
-    [(0, None, None, None, None, True), (1, None, 3, None, 2.0, False), (2, 0.3, 2, 1, None, True)],
+    [
+        (0, None, None, None, None, False, True),
+        (1, None, 3, None, 2.0, False, False),
+        (2, 0.3, 2, 1, None, False, True),
+    ],
     ids=["plain", "causal window softcap", "upper left"],
 )
 @pytest.mark.parametrize("with_mask", [False, True])
@@ -198,18 +202,20 @@ def test_compile_tells_calls_with_other_options_apart():
     q, k, v = normal(1, 2, 5, 8), normal(1, 2, 5, 8), normal(1, 2, 5, 8)
     row, bias, square = normal(5), normal(2), normal(2, 2)
     calls = {
-        "scale": [(0, s, None, None, None, False) for s in (None, 0.1, 0.2)],
-        "causal": [(c, None, None, None, None, False) for c in (0, 1)],
-        "window": [(0, None, left, right, None, False) for left, right in ((1, 2), (2, 1), (1, None), (None, 1))],
-        "softcap": [(0, None, None, None, c, False) for c in (None, 1.0, 2.0)],
-        "return_lse": [(0, None, None, None, None, r) for r in (False, True)],
+        "scale": [(0, s, None, None, None, False, False) for s in (None, 0.1, 0.2)],
+        "causal": [(c, None, None, None, None, False, False) for c in (0, 1)],
+        "window": [
+            (0, None, left, right, None, False, False) for left, right in ((1, 2), (2, 1), (1, None), (None, 1))
+        ],
+        "softcap": [(0, None, None, None, c, False, False) for c in (None, 1.0, 2.0)],
+        "return_lse": [(0, None, None, None, None, False, r) for r in (False, True)],
     }
     for options in calls.values():
         functions = [lambda o=o: listed(_mlx.sdpa(q, k, v, None, None, *o))[-1] for o in options]
         assert_all_differ(functions)
-    lower, upper = ((c, None, None, None, None, False) for c in (1, 2))
+    lower, upper = ((c, None, None, None, None, False, False) for c in (1, 2))
     assert_all_differ([lambda o=o: _mlx.sdpa(q[:, :, :3], k, v, None, None, *o) for o in (lower, upper)])
-    plain = (0, None, None, None, None, False)
+    plain = (0, None, None, None, None, False, False)
     as_mask_or_sinks = [(normal(1).reshape(1), None), (None, None)]
     assert_all_differ([lambda m=m: _mlx.sdpa(q[:, :1], k[:, :1], v[:, :1], *m, *plain) for m in as_mask_or_sinks])
     one = mx.array([0.7])
@@ -276,7 +282,7 @@ def test_derivatives_taken_under_another_default_stream(device):
 
     def function(q):
         with mx.stream(stream):
-            return _mlx.sdpa(q, q, q, q @ q.swapaxes(2, 3), None, 1, None, None, None, 2.0, False)
+            return _mlx.sdpa(q, q, q, q @ q.swapaxes(2, 3), None, 1, None, None, None, 2.0, False, False)
 
     expected = mx.grad(lambda q: function(q).sum())(q)
     with mx.stream(other):

@@ -45,15 +45,15 @@ def test_empty_arrays_and_no_keys(path):
     for shape in [(0, 2, 3, 4, 8), (2, 0, 3, 4, 8), (2, 2, 0, 4, 8), (2, 2, 3, 4, 0)]:
         batch, heads, queries, keys, value_dim = shape
         q, k, v = normal(batch, heads, queries, 8), normal(batch, heads, keys, 8), normal(batch, heads, keys, value_dim)
-        out, lse = operator("sdpa", path)(q, k, v, None, None, 1, None, None, None, None, True)
+        out, lse = operator("sdpa", path)(q, k, v, None, None, 1, None, None, None, None, False, True)
         mx.eval(out, lse)
         assert out.shape == (batch, heads, queries, value_dim)
         assert lse.shape == (batch, heads, queries)
     k, v = mx.zeros((2, 2, 4, 0)), normal(2, 2, 4, 8)
-    out = operator("sdpa", path)(mx.zeros((2, 4, 3, 0)), k, v, None, None, 0, None, None, None, None, False)
+    out = operator("sdpa", path)(mx.zeros((2, 4, 3, 0)), k, v, None, None, 0, None, None, None, None, False, False)
     assert mx.allclose(out, mx.repeat(v.mean(2, keepdims=True), 2, axis=1), atol=1e-6)
     q, k = normal(2, 4, 3, 8), mx.zeros((2, 2, 0, 8))
-    out, lse = operator("sdpa", path)(q, k, k, None, normal(4), 1, None, None, None, None, True)
+    out, lse = operator("sdpa", path)(q, k, k, None, normal(4), 1, None, None, None, None, False, True)
     assert mx.array_equal(out, mx.zeros((2, 4, 3, 8)))
     assert mx.array_equal(lse, mx.full((2, 4, 3), -mx.inf))
 
@@ -64,7 +64,7 @@ def test_any_strides():
     broadcast = mx.broadcast_to(normal(1, 1, 1, 22), (2, 2, 11, 22))
     transposed = [q.swapaxes(1, 2), k.swapaxes(1, 2)]
     for values in (v.swapaxes(2, 3)[:, :, ::2], broadcast):
-        arguments = (*transposed, values, None, None, 1, None, None, None, None, False)
+        arguments = (*transposed, values, None, None, 1, None, None, None, None, False, False)
         expected = exact("sdpa", *arguments)[:1]
         assert_as_good_as([_mlx.sdpa(*arguments)], naive("sdpa", *arguments)[:1], expected)
     sliced = normal(6, 40)[::2, 1::3]
@@ -93,7 +93,7 @@ def test_public_functions_reach_the_kernels():
     assert mx.array_equal(fusedops.geglu(x), _mlx.geglu(x, None, "none"))
     q = normal(1, 2, 3, 8)
     got = fusedops.sdpa(q, q, q, causal="upper_left", window=(1, None), return_lse=True)
-    expected = _mlx.sdpa(q, q, q, None, None, 2, None, 1, None, None, True)
+    expected = _mlx.sdpa(q, q, q, None, None, 2, None, 1, None, None, False, True)
     assert all(mx.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 

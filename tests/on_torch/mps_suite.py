@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "geglu": lambda x: fusedops.geglu(x, x * 0.5, approximate="tanh"),
     "sdpa": lambda x: fusedops.sdpa(x[None, None], x[None, None], x[None, None], causal=True, return_lse=True),
 }
+WITH_KERNELS = [p for p in torch_problems.all_problems() if p.operator.name != "sdpa_varlen"]
 on_every_operator = pytest.mark.parametrize("name", CALLS)
 
 
@@ -54,7 +55,7 @@ def test_every_operator_launches_kernels(name: str, double: Double) -> None:
     assert kernels and all(kernel.startswith(name.removeprefix("add_")) for kernel in kernels)
 
 
-@pytest.mark.parametrize("problem", torch_problems.all_problems()[::2], ids=str)
+@pytest.mark.parametrize("problem", WITH_KERNELS[::2], ids=str)
 def test_operators_agree_with_composites(problem: Problem, double: Double) -> None:
     """Both variants, with storage offsets and strides."""
     problem = problem.to(torch.float32).non_contiguous()
@@ -127,7 +128,7 @@ def test_eight_threads_at_once() -> None:
 def threads_problems(x: Tensor) -> list[Problem]:
     rows = x[None, None]
     operators = {problem.operator.name: problem.operator for problem in torch_problems.all_problems()}
-    options = (None, None, 1, None, None, None, None)
+    options = (None, None, 1, None, None, None, None, False)
     return [
         Problem("", operators["rms_norm"], (x, x[0], 1e-6, 0.0)),
         Problem("", operators["gelu"], (x, None, 0)),

@@ -161,7 +161,7 @@ def test_empty() -> None:
         assert grad_x.shape == shape and (grad_weight == 0).all()
     q = torch.randn(1, 2, 3, 4, requires_grad=True)
     k = torch.randn(1, 2, 0, 4, requires_grad=True)
-    out, logsumexp = torch.ops.fusedops.sdpa(q, k, k, None, None, 0, None, None, None, None)
+    out, logsumexp = torch.ops.fusedops.sdpa(q, k, k, None, None, 0, None, None, None, None, False)
     assert (out == 0).all() and logsumexp.isneginf().all()
     grad_q, grad_k = torch.autograd.grad(out.sum() + pick(logsumexp)[0].sum(), (q, k))
     assert (grad_q == 0).all() and grad_k.shape == k.shape

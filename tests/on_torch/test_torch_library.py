@@ -25,6 +25,8 @@ CHECKED = (
     "sdpa plain",
     "sdpa bool mask",
     "sdpa all at once",
+    "sdpa_varlen causal",
+    "sdpa_varlen all at once",
 )
 
 

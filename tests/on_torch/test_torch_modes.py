@@ -211,7 +211,9 @@ def test_error_leaves_no_references() -> None:
         with pytest.raises((RuntimeError, ValueError), match="weight must have shape"):
             torch.ops.fusedops.rms_norm_inference(x, wrong, 1e-6, 0.0)
         with pytest.raises((RuntimeError, ValueError), match="mask must broadcast"):
-            torch.ops.fusedops.sdpa(x[None, None], x[None, None], x[None, None], wrong, None, 0, 1.0, None, None, 2.0)
+            torch.ops.fusedops.sdpa(
+                x[None, None], x[None, None], x[None, None], wrong, None, 0, 1.0, None, None, 2.0, False
+            )
     fusedops.sdpa(x[None, None], x[None, None], x[None, None], mask=x[:, :3], softcap=1.0)
     assert (x._use_count(), wrong._use_count()) == before
 
@@ -226,7 +228,10 @@ def test_too_old_a_torch_is_said() -> None:
 def test_composite_validates(name: str) -> None:
     """Where there is no kernel, bad input must not broadcast its way through."""
     x = torch.randn(1, 2, 3, 4)
-    bad = {"rms_norm": (x, torch.randn(1), 1e-6, 0.0), "sdpa": (x, x[:, :, :2], x, *(None,) * 2, 0, *(None,) * 4)}
+    bad = {
+        "rms_norm": (x, torch.randn(1), 1e-6, 0.0),
+        "sdpa": (x, x[:, :, :2], x, *(None,) * 2, 0, *(None,) * 4, False),
+    }
     operator = next(o for o in (p.operator for p in torch_problems.all_problems()) if o.name == name)
     with pytest.raises(ValueError, match="must have shape"):
         operator.checked_composite(*bad[name])

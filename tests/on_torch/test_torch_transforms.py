@@ -20,6 +20,7 @@ from fusedops.backends import torch as backend
 
 PROBLEMS = [problem.to(torch.float32) for problem in torch_problems.all_problems()]
 SOME = PROBLEMS[::4]
+ATTENTION = ("sdpa", "sdpa_varlen")  # their logsumexp may be minus infinity
 
 
 def call(problem: Problem, *arguments: Any) -> Any:
@@ -31,8 +32,9 @@ def call(problem: Problem, *arguments: Any) -> Any:
     if name == "add_rms_norm":
         x, residual, weight, *options = arguments
         return backend.rms_norm(x, weight, residual, *options)
-    if name == "sdpa":
-        return tuple(torch.where(output.isneginf(), 0, output) for output in backend.sdpa(*arguments, True))
+    if name in ATTENTION:
+        outputs = getattr(backend, name)(*arguments, True)
+        return tuple(torch.where(output.isneginf(), 0, output) for output in outputs)
     *tensors, form = arguments
     return getattr(backend, name)(*tensors, ("none", "tanh", "sigmoid")[form])
 
@@ -40,7 +42,7 @@ def call(problem: Problem, *arguments: Any) -> Any:
 def composite(problem: Problem, *arguments: Any) -> Any:
     """Do the same by torch's own operators."""
     outputs = problem.operator.composite(*arguments)
-    if problem.operator.name == "sdpa":
+    if problem.operator.name in ATTENTION:
         return tuple(torch.where(output.isneginf(), 0, output) for output in outputs)
     return outputs[0] if problem.operator.inference_returns == 1 else outputs[: problem.operator.inference_returns]
 

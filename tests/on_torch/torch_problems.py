@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedops.backends.torch.operators import add_rms_norm, geglu, gelu, rms_norm, sdpa
+from fusedops.backends.torch.operators import add_rms_norm, geglu, gelu, rms_norm, sdpa, sdpa_varlen
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,14 @@ def sdpa_problem(
     scale: float | None = None,
     window: tuple[int | None, int | None] = (None, None),
     softcap: float | None = None,
+    deterministic: bool = False,
 ) -> Problem:
     """Return an attention problem with batch 2, head_dim 2 and value_dim 3, in float64."""
     (query_heads, kv_heads), (query_length, key_length) = heads, lengths
     q = normal(2, query_heads, query_length, 2)
     k = normal(2, kv_heads, key_length, 2, seed=1)
     v = normal(2, kv_heads, key_length, 3, seed=2)
-    return Problem(name, sdpa.OPERATOR, (q, k, v, mask, sinks, causal, scale, *window, softcap))
+    return Problem(name, sdpa.OPERATOR, (q, k, v, mask, sinks, causal, scale, *window, softcap, deterministic))
 
 
 def sdpa_problems() -> list[Problem]:
@@ -140,6 +141,40 @@ def sdpa_problems() -> list[Problem]:
     ]
 
 
+def sdpa_varlen_problem(
+    name: str,
+    *,
+    heads: tuple[int, int] = (2, 1),
+    lengths: tuple[tuple[int, int], ...] = ((2, 3), (1, 1), (3, 2)),
+    sinks: Tensor | None = None,
+    causal: int = 0,
+    scale: float | None = None,
+    window: tuple[int | None, int | None] = (None, None),
+    softcap: float | None = None,
+) -> Problem:
+    """Return a problem of packed sequences with head_dim 2 and value_dim 3, in float64; lengths of queries and keys."""
+    query_lengths, key_lengths = ([own[i] for own in lengths] for i in (0, 1))
+    offsets = [torch.tensor([0, *ends]).cumsum(0).int() for ends in (query_lengths, key_lengths)]
+    q = normal(sum(query_lengths), heads[0], 2)
+    k, v = normal(sum(key_lengths), heads[1], 2, seed=1), normal(sum(key_lengths), heads[1], 3, seed=2)
+    longest = (max(query_lengths, default=0), max(key_lengths, default=0) + 1)
+    options = (*longest, causal, scale, *window, softcap, False)
+    return Problem(name, sdpa_varlen.OPERATOR, (q, k, v, *offsets, sinks, *options))
+
+
+def sdpa_varlen_problems() -> list[Problem]:
+    """Return problems of packed sequences, in float64."""
+    with_empty_ones = ((0, 2), (3, 4), (2, 0), (0, 0), (1, 1))
+    return [
+        sdpa_varlen_problem("plain", heads=(2, 2)),
+        sdpa_varlen_problem("causal", heads=(4, 2), causal=1, lengths=with_empty_ones),
+        sdpa_varlen_problem("upper left", causal=2, window=(1, 0), scale=0.4),
+        sdpa_varlen_problem(
+            "all at once", sinks=normal(2), causal=1, window=(2, None), softcap=0.8, lengths=with_empty_ones
+        ),
+    ]
+
+
 def all_problems() -> list[Problem]:
     """Return the problems of every operator."""
-    return [*rms_norm_problems(), *activation_problems(), *sdpa_problems()]
+    return [*rms_norm_problems(), *activation_problems(), *sdpa_problems(), *sdpa_varlen_problems()]

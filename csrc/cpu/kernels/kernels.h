@@ -7,6 +7,8 @@
 
 namespace fusedops::cpu {
 
+struct SdpaCall;
+
 struct Kernels {
   const char* name;
   void (*rms_norm)(const RmsNormProblem&, const RmsNormBuffers&, Executor&);
@@ -15,7 +17,7 @@ struct Kernels {
   void (*gelu_backward)(const GeluProblem&, const GeluBackwardBuffers&, Executor&);
   void (*geglu)(const GegluProblem&, const GegluBuffers&, Executor&);
   void (*geglu_backward)(const GegluProblem&, const GegluBackwardBuffers&, Executor&);
-  void (*sdpa)(const SdpaProblem&, const SdpaBuffers&, Executor&);
+  void (*sdpa)(const SdpaCall&, Executor&);
   // For tests: elementwise, of `count` elements.
   void (*exp)(const float* x, float* y, int64_t count);
   void (*exp2)(const float* x, float* y, int64_t count);
@@ -37,7 +39,7 @@ struct Kernels {
   void gelu_backward(const GeluProblem&, const GeluBackwardBuffers&, Executor&);                                 \
   void geglu(const GegluProblem&, const GegluBuffers&, Executor&);                                               \
   void geglu_backward(const GegluProblem&, const GegluBackwardBuffers&, Executor&);                              \
-  void sdpa(const SdpaProblem&, const SdpaBuffers&, Executor&);                                                  \
+  void sdpa(const SdpaCall&, Executor&);                                                                         \
   void exp(const float* x, float* y, int64_t count);                                                             \
   void exp2(const float* x, float* y, int64_t count);                                                            \
   void tanh(const float* x, float* y, int64_t count);                                                            \

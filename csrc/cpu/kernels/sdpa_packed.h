@@ -24,23 +24,23 @@ class PackedAttention {
            (kKeys + padded_rows(rows)) * key_stride(problem);
   }
 
-  PackedAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block,
+  PackedAttention(const SdpaSequence& sequence, const SdpaBuffers& buffers, const RowBlock& block,
                   const Visibility& visibility, float* scratch)
-      : problem_(problem),
-        k_(buffers.k, block.batch, block.kv_head),
-        v_(buffers.v, block.batch, block.kv_head),
+      : problem_(sequence.problem),
+        k_(buffers.k, block.batch, block.kv_head, sequence.first_key),
+        v_(buffers.v, block.batch, block.kv_head, sequence.first_key),
         block_(block),
         visibility_(visibility),
-        key_stride_(key_stride(problem)),
-        natural_scores_(visibility.has_mask() || problem.softcap > 0 || !(problem.scale > 0)),
-        unit_(natural_scores_ ? 1.f : problem.scale) {
+        key_stride_(key_stride(problem_)),
+        natural_scores_(visibility.has_mask() || problem_.softcap > 0 || !(problem_.scale > 0)),
+        unit_(natural_scores_ ? 1.f : problem_.scale) {
     scores_ = scratch;
     biases_ = scores_ + kKeys * kPanel;
     weights_ = biases_ + kKeys * kLanes;
     values_ = weights_ + kPanelWeights;
-    keys_ = values_ + packed_floats(problem.value_dim);
+    keys_ = values_ + packed_floats(problem_.value_dim);
     queries_ = keys_ + kKeys * key_stride_;
-    pack_queries(buffers.q);
+    pack_queries(buffers.q, sequence.first_query);
   }
 
   void attend(const KeyRange& keys, const SoftmaxState& state) {
@@ -83,14 +83,14 @@ class PackedAttention {
   }
 
   // Panels of kPanel rows, column-major. Missing rows of the last one are zeros.
-  void pack_queries(const ArrayView& q) {
+  void pack_queries(const ArrayView& q, int64_t first_query) {
     for (int64_t first = 0; first < padded_rows(block_.rows()); first += kLanes) {
       const int64_t present = smaller(kLanes, block_.rows() - first);
       float* panel = queries_ + first / kPanel * kPanel * key_stride_ + first % kPanel;
       for (int64_t d = 0; d < key_stride_; d += kLanes) {
         Vec rows[kLanes] = {};
         for (int64_t i = 0; i < present; ++i) {
-          const HeadMatrix<T> matrix(q, block_.batch, block_.head(first + i));
+          const HeadMatrix<T> matrix(q, block_.batch, block_.head(first + i), first_query);
           const T* row = matrix.row(block_.query(first + i));
           rows[i] = load_terms(row, matrix.column_stride, d * P::kTerms, problem_.head_dim);
         }
@@ -109,15 +109,22 @@ class PackedAttention {
     }
   }
 
-  // Panels of kPanel columns, key-major, padded with zeros. Returns whether all values are finite.
+  // Panels of kPanel columns, key-major, padded with zeros. Returns whether all values are finite; those that are not
+  // are packed as zeros, so that rows which do not see them come out the same.
   bool pack_values(const KeyRange& tile) {
+    if (pack_values(tile, [](Vec values) { return values; })) return true;
+    pack_values(tile, [](Vec values) { return finite_part(values); });
+    return false;
+  }
+  template <class Change>
+  FUSEDOPS_MEMBER_INLINE bool pack_values(const KeyRange& tile, Change&& change) {
     Vec zeros{};
     for (int64_t key = 0; key < round_up(tile.count(), P::kTerms * M::kDepthStep); key += P::kTerms) {
       Vec row_zeros{};
       for (int64_t column = 0; column < value_stride(problem_); column += kLanes) {
         Vec terms[P::kTerms] = {};
         for (int64_t i = 0; i < smaller(P::kTerms, tile.count() - key); ++i) {
-          terms[i] = load_floats(v_.row(tile.first + key + i), v_.column_stride, column, problem_.value_dim);
+          terms[i] = change(load_values(tile.first + key + i, column));
           row_zeros += terms[i] * splat(0.f);
         }
         store(packed_values(key, column), P::join_exact(terms));
@@ -126,6 +133,10 @@ class PackedAttention {
     }
     return !has_non_finite(zeros);
   }
+  Vec load_values(int64_t key, int64_t column) const {
+    return load_floats(v_.row(key), v_.column_stride, column, problem_.value_dim);
+  }
+  FUSEDOPS_INLINE Vec finite_part(Vec values) { return select(values * splat(0.f) == Vec{}, values, Vec{}); }
   static int64_t packed_floats(int64_t value_dim) { return round_up(value_dim, kPanel) * kDepth; }
   float* packed_values(int64_t key, int64_t column) const {
     return values_ + column / kPanel * (kDepth * kPanel) + key / P::kTerms * kPanel + column % kPanel;
@@ -165,10 +176,8 @@ class PackedAttention {
     float rescale[kPanel];
     for (int half = 0; half < 2; ++half)
       turn_into_weights(tile, halves[half], scores_ + half * kLanes, state, rescale + half * kLanes);
-    if (finite_values)
-      multiply_values(tile, first, rescale, state);
-    else
-      add_visible_values(halves, rescale, state);
+    multiply_values(tile, first, rescale, state);
+    if (!finite_values) add_values_not_finite(tile, halves, state);
   }
 
   // Half a register block where only half of the rows see any of a strip's keys.
@@ -325,21 +334,21 @@ class PackedAttention {
                                          state.out + rows.first * state.value_stride + column, state.value_stride);
   }
 
-  // The product with values that are not all finite: a weight of 0 hides its key, while 0 * NaN would not.
-  void add_visible_values(const Rows (&halves)[2], const float* rescale, const SoftmaxState& state) {
-    for (const Rows& rows : halves)
-      for (int64_t r = 0; r < rows.count; ++r)
-        for (int64_t column = 0; column < state.value_stride; column += kLanes) {
-          const int64_t lane = rows.first - halves[0].first + r;
-          float* out = state.out + (rows.first + r) * state.value_stride + column;
-          Vec sum = load(out) * splat(rescale[lane]);
-          for (int64_t key = rows.keys.first; key < rows.keys.last; ++key) {
-            const int term = key % P::kTerms;
-            const Vec weight = P::term(splat(scores_[key / P::kTerms * kPanel + lane]), term);
-            if (weight[0] != 0.f) sum += weight * P::term(load(packed_values(key, column)), term);
+  // Of a tile's values, those that are not finite: a weight of 0 hides its key, while 0 * NaN would not.
+  void add_values_not_finite(const KeyRange& tile, const Rows (&halves)[2], const SoftmaxState& state) {
+    for (int64_t key = 0; key < tile.count(); ++key)
+      for (int64_t column = 0; column < state.value_stride; column += kLanes) {
+        const Vec values = load_values(tile.first + key, column);
+        const Vec not_finite = values - finite_part(values);
+        if (!has_non_finite(not_finite * splat(0.f))) continue;
+        for (const Rows& rows : halves)
+          for (int64_t row = rows.first; rows.see(key) && row < rows.first + rows.count; ++row) {
+            const float lane = scores_[key / P::kTerms * kPanel + row - halves[0].first];
+            const Vec weight = P::term(splat(lane), key % P::kTerms);
+            float* out = state.out + row * state.value_stride + column;
+            if (weight[0] != 0.f) store(out, load(out) + weight * not_finite);
           }
-          store(out, sum);
-        }
+      }
   }
 
   const SdpaProblem& problem_;

@@ -19,20 +19,21 @@ class StreamingAttention {
     return rows * (query_steps(problem) * kOperandFloats + kKeys) + kKeys * larger(problem.head_dim, problem.value_dim);
   }
 
-  StreamingAttention(const SdpaProblem& problem, const SdpaBuffers& buffers, const RowBlock& block,
+  StreamingAttention(const SdpaSequence& sequence, const SdpaBuffers& buffers, const RowBlock& block,
                      const Visibility& visibility, float* scratch)
-      : problem_(problem),
-        k_(buffers.k, block.batch, block.kv_head),
-        v_(buffers.v, block.batch, block.kv_head),
+      : problem_(sequence.problem),
+        k_(buffers.k, block.batch, block.kv_head, sequence.first_key),
+        v_(buffers.v, block.batch, block.kv_head, sequence.first_key),
         block_(block),
         visibility_(visibility),
         queries_(reinterpret_cast<Operand*>(scratch)),
-        scores_(scratch + block.rows() * query_steps(problem) * kOperandFloats),
+        scores_(scratch + block.rows() * query_steps(problem_) * kOperandFloats),
         gathered_(reinterpret_cast<T*>(scores_ + block.rows() * kKeys)) {
     // A group's rows are interleaved, operand by operand, as multiply_keys reads them.
     for_each_group(block.rows(), [&]<class Rows>(int64_t first_row, Rows) {
       for (int r = 0; r < Rows::value; ++r)
-        load_query(buffers.q, first_row + r, queries_ + first_row * query_steps(problem) + r, Rows::value);
+        load_query(buffers.q, sequence.first_query, first_row + r, queries_ + first_row * query_steps(problem_) + r,
+                   Rows::value);
     });
   }
 
@@ -82,9 +83,9 @@ class StreamingAttention {
     if (row < rows) body(row, Count<1>{});
   }
 
-  void load_query(const ArrayView& q, int64_t row, Operand* target, int64_t stride) {
+  void load_query(const ArrayView& q, int64_t first_query, int64_t row, Operand* target, int64_t stride) {
     const KeyRange query{block_.query(row), block_.query(row) + 1};
-    const HeadMatrix<T> matrix(q, block_.batch, block_.head(row));
+    const HeadMatrix<T> matrix(q, block_.batch, block_.head(row), first_query);
     const TileRows elements = contiguous(matrix, query, problem_.head_dim);
     for_each_pair(problem_.head_dim, [&](int64_t i, auto lanes) {
       target[i / kPairLanes * stride] = DotOperand<T>::load(elements.data + i, lanes);

@@ -1,9 +1,9 @@
 // What both ways of attending over a tile of keys share: which rows there are, what they may see, online softmax.
 #pragma once
 
-#include "cpu/cpu.h"
 #include "cpu/kernels/gather.h"
 #include "cpu/kernels/math.h"
+#include "cpu/sdpa_call.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
 
@@ -41,11 +41,12 @@ struct KeyRange {
   KeyRange from(int64_t origin) const { return {first - origin, last - origin}; }
 };
 
-// The (length, dim) matrix of one batch and head.
+// The (length, dim) matrix of one batch and head, from a row on.
 template <class T>
 struct HeadMatrix {
-  HeadMatrix(const ArrayView& view, int64_t batch, int64_t head)
-      : data(static_cast<const T*>(view.data) + batch * view.strides[0] + head * view.strides[1]),
+  HeadMatrix(const ArrayView& view, int64_t batch, int64_t head, int64_t first_row)
+      : data(static_cast<const T*>(view.data) + batch * view.strides[0] + head * view.strides[1] +
+             first_row * view.strides[2]),
         row_stride(view.strides[2]),
         column_stride(view.strides[3]) {}
 

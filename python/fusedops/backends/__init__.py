@@ -36,6 +36,9 @@ class Backend(Protocol):
     def is_tracing(self) -> bool:
         """Return whether Python code is being traced, in which native functions cannot be called."""
 
+    def known_integers(self, array: Any, /) -> list[int] | None:
+        """Return the values of a one-dimensional array of integers, or None where that means to wait for a device."""
+
     def rms_norm(self, x: Any, weight: Any, residual: Any, eps: float, weight_offset: float, /) -> Any:
         """Return y, or (y, x + residual) with a residual."""
 
@@ -57,10 +60,32 @@ class Backend(Protocol):
         window_left: int | None,
         window_right: int | None,
         softcap: float | None,
+        deterministic: bool,
         return_lse: bool,
         /,
     ) -> Any:
         """Return out, or (out, logsumexp); `causal` is 0 (no), 1 (lower right) or 2 (upper left)."""
+
+    def sdpa_varlen(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        cu_seqlens_q: Any,
+        cu_seqlens_k: Any,
+        sinks: Any,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        causal: int,
+        scale: float | None,
+        window_left: int | None,
+        window_right: int | None,
+        softcap: float | None,
+        deterministic: bool,
+        return_lse: bool,
+        /,
+    ) -> Any:
+        """Return out, or (out, logsumexp)."""
 
 
 _backends: dict[type, Backend] = {}

@@ -43,6 +43,11 @@ def is_tracing() -> bool:
     return False
 
 
+def known_integers(array: Array) -> list[int]:
+    """Return the values of an array of integers."""
+    return [int(value) for value in array]
+
+
 def _describe_optional(array: Array | None) -> tuple[str, tuple[int, ...]] | None:
     return None if array is None else describe(array)
 
@@ -103,10 +108,11 @@ def sdpa(
     window_left: int | None,
     window_right: int | None,
     softcap: float | None,
+    deterministic: bool,
     return_lse: bool,
 ) -> Any:
     """See fusedops.sdpa."""
-    options = (causal, scale, window_left, window_right, softcap)
+    options = (causal, scale, window_left, window_right, softcap, deterministic)
     _core.check_sdpa(
         describe(q), describe(k), describe(v), _describe_optional(mask), _describe_optional(sinks), *options
     )
@@ -117,6 +123,50 @@ def sdpa(
         _native(k),
         _native(v),
         _native_optional(mask),
+        _native_optional(sinks),
+        *options,
+        _native(out),
+        logsumexp,
+    )
+    return (out, logsumexp) if return_lse else out
+
+
+def sdpa_varlen(
+    q: Array,
+    k: Array,
+    v: Array,
+    cu_seqlens_q: Array,
+    cu_seqlens_k: Array,
+    sinks: Array | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    causal: int,
+    scale: float | None,
+    window_left: int | None,
+    window_right: int | None,
+    softcap: float | None,
+    deterministic: bool,
+    return_lse: bool,
+) -> Any:
+    """See fusedops.sdpa_varlen."""
+    options = (max_seqlen_q, max_seqlen_k, causal, scale, window_left, window_right, softcap, deterministic)
+    _core.check_sdpa_varlen(
+        describe(q),
+        describe(k),
+        describe(v),
+        describe(cu_seqlens_q),
+        describe(cu_seqlens_k),
+        _describe_optional(sinks),
+        *options,
+    )
+    out = np.empty((*q.shape[:2], v.shape[2]), q.dtype)
+    logsumexp = np.empty((q.shape[1], q.shape[0]), np.float32) if return_lse else None
+    _core.sdpa_varlen(
+        _native(q),
+        _native(k),
+        _native(v),
+        _native(cu_seqlens_q),
+        _native(cu_seqlens_k),
         _native_optional(sinks),
         *options,
         _native(out),

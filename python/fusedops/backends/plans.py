@@ -89,6 +89,24 @@ def sdpa(
 ) -> _core.Plan:
     """Return the plan of fusedops.sdpa; the options are those of Backend.sdpa."""
     arrays = (_native(q), _native(k), _native(v), _native_optional(mask), _native_optional(sinks))
-    arguments: list[Any] = [*arrays, *options]
-    arguments.insert(-1, False)
-    return _core.plan_sdpa(*arguments)
+    return _core.plan_sdpa(*arrays, *options)
+
+
+def known_integers(array: ArrayLayout) -> None:
+    """Return None: layouts have no values."""
+
+
+def sdpa_varlen(
+    q: ArrayLayout,
+    k: ArrayLayout,
+    v: ArrayLayout,
+    cu_seqlens_q: ArrayLayout,
+    cu_seqlens_k: ArrayLayout,
+    sinks: ArrayLayout | None,
+    *options_and_return_lse: Any,
+) -> None:
+    """Check the arguments of fusedops.sdpa_varlen and return None: it has no Metal kernel, and so no plan."""
+    *options, _ = options_and_return_lse
+    offsets = (describe(cu_seqlens_q), describe(cu_seqlens_k))
+    described_sinks = None if sinks is None else describe(sinks)
+    _core.check_sdpa_varlen(describe(q), describe(k), describe(v), *offsets, described_sinks, *options)

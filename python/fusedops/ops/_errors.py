@@ -39,12 +39,18 @@ def bad_argument(
         ]
         _same_device(backend, arrays)
         for name, value in options.items():
-            if value is not None or name not in optional:
+            if name != "deterministic" and (value is not None or name not in optional):
                 _number_or_string(name, value)
         check(*described, *options.values())
     except (TypeError, ValueError) as error:
         return error
     return None
+
+
+def require_bool(name: str, value: Any) -> None:
+    """Raise a TypeError where the value is no bool. Frameworks take other things for one, each in its own way."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
 
 
 def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Literal, TypeVar, overload
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._errors import bad_argument
+from fusedops.ops._band import Causal, Window, causal_code, window_sides
+from fusedops.ops._errors import bad_argument, require_bool
 
 Array = TypeVar("Array")
-Causal = bool | Literal["lower_right", "upper_left"]
-Window = int | tuple[int | None, int | None] | None
 
 _OPTIONAL = {"mask", "sinks", "scale", "window_left", "window_right", "softcap"}
-_CAUSAL = {False: 0, True: 1, "lower_right": 1, "upper_left": 2}
 
 
 @overload
@@ -29,6 +26,7 @@ def sdpa(
     window: Window = None,
     softcap: float | None = None,
     sinks: Array | None = None,
+    deterministic: bool = False,
     return_lse: Literal[False] = False,
 ) -> Array: ...
 @overload
@@ -43,6 +41,7 @@ def sdpa(
     window: Window = None,
     softcap: float | None = None,
     sinks: Array | None = None,
+    deterministic: bool = False,
     return_lse: Literal[True],
 ) -> tuple[Array, Array]: ...
 def sdpa(
@@ -56,6 +55,7 @@ def sdpa(
     window: Window = None,
     softcap: float | None = None,
     sinks: Any = None,
+    deterministic: bool = False,
     return_lse: bool = False,
 ) -> Any:
     """Return softmax(scale * q k^T + mask) v, computed blockwise: the scores are never stored.
@@ -76,6 +76,10 @@ def sdpa(
             Lk - Lq, or 0 with causal="upper_left"; None leaves a side open. An int w stands for (w - 1, 0).
         softcap: c turns a scaled score s into c tanh(s / c), before the mask.
         sinks: (Hq,) floating array of logits that join each row's softmax without a value. (B, Hq) is taken too.
+        deterministic: Whether a row's result must depend on nothing but its query and the keys and values that it sees:
+            in no bit on the batch, on other rows or on how many queries there are, so that decoding repeats what
+            prefilling gave. Costs speed where there are few queries. Composites cannot promise it and refuse it;
+            gradients are not part of the promise.
         return_lse: Whether to return the logsumexp of each row's scores (sinks included), too.
 
     Returns:
@@ -84,54 +88,24 @@ def sdpa(
 
     Raises:
         TypeError: An argument is of another framework, device or dtype than it must be.
-        ValueError: A shape, a number or a string is out of range.
+        ValueError: A shape, a number or a string is out of range, or `deterministic` is asked of a composite.
     """
-    causal_code = _causal_code(causal)
-    left, right = (None, None) if window is None else _window_sides(window)
+    code = causal_code(causal)
+    left, right = window_sides(window)
+    require_bool("deterministic", deterministic)
     backend = backend_of(q, "q")
     try:
-        return backend.sdpa(q, k, v, mask, sinks, causal_code, scale, left, right, softcap, return_lse)
+        return backend.sdpa(q, k, v, mask, sinks, code, scale, left, right, softcap, deterministic, return_lse)
     except Exception:
         arrays = {"q": q, "k": k, "v": v, "mask": mask, "sinks": sinks}
         options = {
-            "causal": causal_code,
+            "causal": code,
             "scale": scale,
             "window_left": left,
             "window_right": right,
             "softcap": softcap,
+            "deterministic": deterministic,
         }
         if problem := bad_argument(backend, _core.check_sdpa, arrays, options, _OPTIONAL):
             raise problem from None
         raise
-
-
-def _causal_code(causal: Causal) -> int:
-    if causal is False:
-        return 0
-    try:
-        return _CAUSAL[causal]
-    except (KeyError, TypeError):
-        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {causal!r}") from None
-
-
-def _window_sides(window: Any) -> tuple[int | None, int | None]:
-    """Return the window as (left, right). That no side is negative is checked with the rest."""
-    if isinstance(window, tuple | list):
-        if len(window) != 2:
-            raise ValueError(f"window must be an int or a pair (left, right), got {window!r}")
-        return _window_side(window[0]), _window_side(window[1])
-    width = _window_side(window)
-    if width is not None and width < 1:
-        raise ValueError(f"window must be at least 1, the number of keys that a query sees, got {window!r}")
-    return (width if width is None else width - 1), 0
-
-
-def _window_side(side: Any) -> int | None:
-    if side is None:
-        return None
-    if isinstance(side, bool):
-        raise TypeError(f"window must be made of ints or None, got {side!r}")
-    try:
-        return operator.index(side)
-    except TypeError:
-        raise TypeError(f"window must be made of ints or None, got {side!r}") from None

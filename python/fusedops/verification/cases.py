@@ -87,12 +87,39 @@ class SdpaCase(Case):
     mask: str | None = None  # "bool", or a floating dtype's name
     mask_shape: tuple[int | str, ...] = ("B", "H", "Q", "K")  # letters stand for the full extents
     sinks: bool = False
+    deterministic: bool = False
     nan: str | None = None  # "q", "k" or "v": one of its elements is NaN
 
     def full_mask_shape(self) -> tuple[int, ...]:
         """Return the mask's shape with its letters resolved."""
         extents = {"B": self.batch, "H": self.heads[0], "Q": self.lengths[0], "K": self.lengths[1]}
         return tuple(extents[e] if isinstance(e, str) else e for e in self.mask_shape)
+
+
+@dataclass(frozen=True)
+class SdpaVarlenCase(Case):
+    """fusedops.sdpa_varlen."""
+
+    lengths: tuple[tuple[int, int], ...]  # queries and keys of each sequence
+    heads: tuple[int, int]  # query heads, KV heads
+    dims: tuple[int, int]  # head_dim, value_dim
+    causal: Any = False
+    window: Any = None
+    softcap: float | None = None
+    scale: float | None = None
+    sinks: bool = False
+    slack: int = 0  # by how much max_seqlen_q and max_seqlen_k exceed the longest sequences
+    nan: str | None = None  # "q", "k" or "v": one of its elements is NaN
+
+    def offsets(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return the values of cu_seqlens_q and cu_seqlens_k."""
+        queries, keys = (np.cumsum([0, *(own[i] for own in self.lengths)]) for i in (0, 1))
+        return queries, keys
+
+    def longest(self) -> tuple[int, int]:
+        """Return max_seqlen_q and max_seqlen_k."""
+        queries, keys = (max((own[i] for own in self.lengths), default=0) + self.slack for i in (0, 1))
+        return queries, keys
 
 
 RMS_NORM_CASES = [
@@ -248,4 +275,30 @@ SDPA_CASES = [
     SdpaCase(1, (2, 2), (3, 4), (16, 0)),
     SdpaCase(1, (2, 2), (3, 4), (0, 16)),
     SdpaCase(1, (1, 1), (1, 1), (1, 1)),
+]
+
+_MIXED = SdpaVarlenCase(((5, 13), (0, 4), (40, 70), (1, 33), (3, 0), (9, 9)), (4, 2), (16, 24))
+_MIXED_CHANGES: list[dict[str, Any]] = [
+    {},
+    {"causal": True},
+    {"causal": "upper_left", "slack": 3},
+    {"window": 6},
+    {"window": (3, 2), "softcap": 1.5},
+    {"causal": True, "window": (20, None), "sinks": True, "scale": 0.5, "softcap": 3.0},
+    {"heads": (2, 2), "sinks": True},
+    {"heads": (6, 1), "causal": True},
+    *({"nan": nan, "causal": True} for nan in ("q", "k", "v")),
+    *({"layout": layout, "causal": True} for layout in LAYOUTS[1:]),
+]
+SDPA_VARLEN_CASES = [
+    *(dataclasses.replace(_MIXED, **change) for change in _MIXED_CHANGES),
+    SdpaVarlenCase(((1, 3000), (2, 40), (1, 1)), (8, 2), (64, 64)),  # decoding: the long one is split over keys
+    SdpaVarlenCase(((300, 300), (150, 150)), (2, 2), (64, 64), causal=True),  # many tiles
+    SdpaVarlenCase(((7, 5), (2, 4)), (2, 1), (5, 40), causal=True),  # more queries than keys: some see nothing
+    SdpaVarlenCase(((6, 6),), (2, 1), (72, 72)),
+    SdpaVarlenCase(((0, 3), (0, 0)), (2, 1), (16, 16)),
+    SdpaVarlenCase(((3, 0),), (2, 1), (16, 16), sinks=True),
+    SdpaVarlenCase((), (2, 1), (16, 16)),
+    SdpaVarlenCase(((2, 3),), (0, 0), (16, 16)),
+    SdpaVarlenCase(((2, 3),), (2, 1), (16, 0)),
 ]

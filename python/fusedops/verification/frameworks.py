@@ -42,6 +42,11 @@ class Framework(ABC):
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def has_deterministic(self) -> bool:
+        """Whether attention takes deterministic=True: composites do not."""
+        return not isinstance(self.operators, Composites) and self.name not in RUN_COMPOSITES
+
     def activate(self) -> None:
         """Make operators on this framework's arrays run where they should; tests call it first."""
         return  # arrays carry their device
@@ -206,6 +211,10 @@ def _torch_composites() -> Composites:
         outputs = operators.sdpa.OPERATOR.checked_composite(*arguments[:-1])
         return outputs if arguments[-1] else outputs[0]
 
+    def sdpa_varlen(*arguments: Any) -> Any:
+        outputs = operators.sdpa_varlen.OPERATOR.checked_composite(*arguments[:-1])
+        return outputs if arguments[-1] else outputs[0]
+
     return Composites(SimpleNamespace(**{**vars(backend), **locals()}))
 
 
@@ -213,7 +222,8 @@ def _mlx_composites() -> Composites:
     from fusedops import _mlx
     from fusedops.backends import mlx as backend
 
-    functions = {name: getattr(_mlx, f"{name}_composite") for name in ("rms_norm", "gelu", "geglu", "sdpa")}
+    names = ("rms_norm", "gelu", "geglu", "sdpa", "sdpa_varlen")
+    functions = {name: getattr(_mlx, f"{name}_composite") for name in names}
     return Composites(SimpleNamespace(**{**vars(backend), **functions}))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
-from .cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase
+from .cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase, SdpaVarlenCase
 from .frameworks import Framework
 from .reference import Precision
 
@@ -137,18 +138,59 @@ def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
         mask, exact_mask = operands.normal(case.full_mask_shape(), case.mask)
     sinks, exact_sinks = operands.normal((query_heads,), "float32" if case.sinks else None)
     options = {"causal": case.causal, "scale": case.scale, "window": case.window, "softcap": case.softcap}
-    out, logsumexp = framework.operators.sdpa(q, k, v, mask=mask, sinks=sinks, return_lse=True, **options)
+    call = {"mask": mask, "sinks": sinks, "deterministic": case.deterministic, **options}
+    out, logsumexp = framework.operators.sdpa(q, k, v, return_lse=True, **call)
+
+    def attend(values: Floats, rounded: Precision) -> tuple[Floats, Floats]:
+        return reference.sdpa(exact_q, exact_k, values, mask=exact_mask, sinks=exact_sinks, **options, rounded=rounded)
+
+    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend)
+    alone = framework.operators.sdpa(q, k, v, **call)
+    np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")
+
+
+def check_sdpa_varlen(framework: Framework, case: SdpaVarlenCase, dtype: str) -> None:
+    """Run a case and judge it."""
+    operands = Operands(framework, case, dtype)
+    (query_heads, kv_heads), (head_dim, value_dim) = case.heads, case.dims
+    offsets = case.offsets()
+    queries, keys = (int(own[-1]) for own in offsets)
+    q, exact_q = operands.normal((queries, query_heads, head_dim), nan=case.nan == "q")
+    k, exact_k = operands.normal((keys, kv_heads, head_dim), nan=case.nan == "k")
+    v, exact_v = operands.normal((keys, kv_heads, value_dim), nan=case.nan == "v")
+    sinks, exact_sinks = operands.normal((query_heads,), "float32" if case.sinks else None)
+    cu_seqlens = [framework.array(own, "int32") for own in offsets]
+    options = {"causal": case.causal, "scale": case.scale, "window": case.window, "softcap": case.softcap}
+    longest = dict(zip(("max_seqlen_q", "max_seqlen_k"), case.longest(), strict=True))
+    call = {**options, **longest, "sinks": sinks}
+    out, logsumexp = framework.operators.sdpa_varlen(q, k, v, *cu_seqlens, return_lse=True, **call)
+
+    def attend(values: Floats, rounded: Precision) -> tuple[Floats, Floats]:
+        arrays = (exact_q, exact_k, values, *offsets)
+        return reference.sdpa_varlen(*arrays, sinks=exact_sinks, **options, rounded=rounded)
+
+    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend)
+    alone = framework.operators.sdpa_varlen(q, k, v, *cu_seqlens, **call)
+    np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")
+
+
+def assert_attention_accurate(
+    framework: Framework,
+    dtype: str,
+    results: tuple[Any, Any],
+    v: Floats,
+    attend: Callable[[Floats, Precision], tuple[Floats, Floats]],
+) -> None:
+    """Judge (out, logsumexp) by what `attend` makes of values at a precision."""
+    out, logsumexp = results
     assert framework.dtype(out) == dtype
     assert framework.dtype(logsumexp) == "float32"
-    exact_inputs = {"mask": exact_mask, "sinks": exact_sinks}
-    exact, exact_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options)
-    naive, _ = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision(dtype))
+    exact, exact_logsumexp = attend(v, reference.EXACT)
+    naive, _ = attend(v, Precision(dtype))
     # Values of both signs may cancel: errors are relative to what is added up.
-    added_up, _ = reference.sdpa(exact_q, exact_k, np.abs(exact_v), **exact_inputs, **options)
+    added_up, _ = attend(np.abs(v), reference.EXACT)
     unit = np.nan_to_num(added_up, nan=0.0, posinf=0.0).max(initial=0)
     assert_accurate(framework, framework.numpy(out), exact, naive, dtype, unit)
-    _, naive_lse = reference.sdpa(exact_q, exact_k, exact_v, **exact_inputs, **options, rounded=Precision("float32"))
+    _, naive_logsumexp = attend(v, Precision("float32"))
     # An error of a logarithm is a relative error of what it stands for.
-    assert_accurate(framework, framework.numpy(logsumexp), exact_lse, naive_lse, "float32", unit=1.0)
-    alone = framework.operators.sdpa(q, k, v, mask=mask, sinks=sinks, **options)
-    np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")
+    assert_accurate(framework, framework.numpy(logsumexp), exact_logsumexp, naive_logsumexp, "float32", unit=1.0)

@@ -143,3 +143,22 @@ def sdpa(
             out = rounded(np.where(hidden[..., None], 0, probabilities[..., None] * v[:, :, None]).sum(-2))
         logsumexp = np.where(sees_nothing, -np.inf, top + np.log(total))[..., 0]
     return out, logsumexp
+
+
+def sdpa_varlen(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    offsets_q: NDArray[Any],
+    offsets_k: NDArray[Any],
+    **options: Any,
+) -> tuple[Floats, Floats]:
+    """Return (out, logsumexp) of packed sequences, each by `sdpa`, which has the options."""
+    out = np.zeros((q.shape[0], q.shape[1], v.shape[2]))
+    logsumexp = np.zeros((q.shape[1], q.shape[0]))
+    for i in range(len(offsets_q) - 1):
+        queries, keys = (slice(offsets[i], offsets[i + 1]) for offsets in (offsets_q, offsets_k))
+        batch = (np.swapaxes(packed[rows], 0, 1)[None] for packed, rows in ((q, queries), (k, keys), (v, keys)))
+        own, own_logsumexp = sdpa(*batch, **options)
+        out[queries], logsumexp[:, queries] = np.swapaxes(own[0], 0, 1), own_logsumexp[0]
+    return out, logsumexp

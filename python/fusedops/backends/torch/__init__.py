@@ -31,9 +31,11 @@ __all__ = [
     "geglu",
     "gelu",
     "is_tracing",
+    "known_integers",
     "layout",
     "rms_norm",
     "sdpa",
+    "sdpa_varlen",
 ]
 
 ARRAY_TYPE = Tensor
@@ -46,6 +48,7 @@ _add_rms_norm_inference = torch.ops.fusedops.add_rms_norm_inference.default
 _gelu_inference = torch.ops.fusedops.gelu_inference.default
 _geglu_inference = torch.ops.fusedops.geglu_inference.default
 _sdpa_inference = torch.ops.fusedops.sdpa_inference.default
+_sdpa_varlen_inference = torch.ops.fusedops.sdpa_varlen_inference.default
 
 _rms_norm_directly = direct.function(operators.rms_norm.OPERATOR)
 _add_rms_norm_directly = direct.function(operators.add_rms_norm.OPERATOR)
@@ -80,6 +83,14 @@ def device(tensor: Tensor) -> str:
 def is_tracing() -> bool:
     """Return whether torch.compile is at work."""
     return torch.compiler.is_compiling()
+
+
+def known_integers(tensor: Tensor) -> list[int] | None:
+    """Return the values of a tensor of integers that is in the CPU's memory, and no transform's."""
+    if tensor.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+        return None
+    values: list[int] = tensor.tolist()
+    return values
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, residual: Tensor | None, eps: float, weight_offset: float) -> Any:
@@ -137,14 +148,41 @@ def sdpa(
     window_left: int | None,
     window_right: int | None,
     softcap: float | None,
+    deterministic: bool,
     return_lse: bool,
 ) -> Any:
     """See fusedops.sdpa."""
-    arguments = (q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap)
+    arguments = (q, k, v, mask, sinks, causal, scale, window_left, window_right, softcap, deterministic)
     if not return_lse:
         if not is_dynamo_compiling() and (out := _sdpa_directly(*arguments)) is not None:
             return out
         if inference_suffices(q, k, v, mask, sinks):
             return _sdpa_inference(*arguments)
     out, logsumexp = differentiable(operators.sdpa.OPERATOR, *arguments)
+    return (out, logsumexp) if return_lse else out
+
+
+def sdpa_varlen(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    sinks: Tensor | None,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    causal: int,
+    scale: float | None,
+    window_left: int | None,
+    window_right: int | None,
+    softcap: float | None,
+    deterministic: bool,
+    return_lse: bool,
+) -> Any:
+    """See fusedops.sdpa_varlen."""
+    options = (max_seqlen_q, max_seqlen_k, causal, scale, window_left, window_right, softcap, deterministic)
+    arguments = (q, k, v, cu_seqlens_q, cu_seqlens_k, sinks, *options)
+    if not return_lse and inference_suffices(q, k, v, sinks):
+        return _sdpa_varlen_inference(*arguments)
+    out, logsumexp = differentiable(operators.sdpa_varlen.OPERATOR, *arguments)
     return (out, logsumexp) if return_lse else out

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     window_left: int | None
     window_right: int | None
     softcap: float | None
+    deterministic: bool
 
 
 class Sizes(NamedTuple):
@@ -170,6 +171,15 @@ def _weighted_values(weights: Tensor, values: Tensor, visible: Tensor | None, si
     return torch.where(sees_downward, product - math.inf, product)
 
 
+def refuse_deterministic(deterministic: bool, q: Tensor) -> None:
+    """Raise where a composite is asked for what depends on how torch's own operators are carried out."""
+    if deterministic:
+        raise ValueError(
+            f"deterministic must be False where torch's own operators compute attention: on {q.device.type}, or "
+            "under forward-mode AD; they do not treat all rows alike"
+        )
+
+
 def check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | None, *options: Any) -> None:
     _core.check_sdpa(describe(q), describe(k), describe(v), describe_optional(mask), describe_optional(sinks), *options)
 
@@ -179,6 +189,7 @@ def fake(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | N
 
 
 def composite(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | None, *options: Any) -> Outputs:
+    refuse_deterministic(Options(*options).deterministic, q)
     sizes = _sizes(q, k)
     scores = _scores(q, k, mask, sizes, Options(*options))
     logsumexp = torch.logsumexp(scores.masked, dim=-1, keepdim=True)
@@ -193,14 +204,21 @@ def composite(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tenso
 
 
 def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    *tensors, ctx.causal, ctx.scale, ctx.window_left, ctx.window_right, ctx.softcap = inputs
-    ctx.save_for_backward(*tensors)
+    ctx.save_for_backward(*inputs[:5])
+    ctx.options = Options(*inputs[5:])
 
 
 def backward(ctx: Any, grad_out: Tensor, grad_logsumexp: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, mask, sinks = ctx.saved_tensors
-    needs_q, needs_k, needs_v, needs_mask, needs_sinks = ctx.needs_input_grad[:5]
-    options = Options(ctx.causal, ctx.scale, ctx.window_left, ctx.window_right, ctx.softcap)
+    gradients_of = gradients(ctx.saved_tensors, ctx.options, ctx.needs_input_grad[:5], grad_out, grad_logsumexp)
+    return *gradients_of, *(None,) * len(ctx.options)
+
+
+def gradients(
+    tensors: tuple[Any, ...], options: Options, needed: tuple[bool, ...], grad_out: Tensor, grad_logsumexp: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of q, k, v, mask and sinks, or None where not needed."""
+    q, k, v, mask, sinks = tensors
+    needs_q, needs_k, needs_v, needs_mask, needs_sinks = needed
     sizes, dtype = _sizes(q, k), compute_dtype(q)
     grad_q = grad_k = grad_v = grad_mask = grad_sinks = None
 
@@ -229,7 +247,7 @@ def backward(ctx: Any, grad_out: Tensor, grad_logsumexp: Tensor) -> tuple[Tensor
         grad_q = sizes.by_head(grad_products @ _finite(k.to(dtype), visible)).to(q.dtype)
     if needs_k:
         grad_k = (grad_products.mT @ _finite(sizes.by_row(q.to(dtype)), visible)).to(k.dtype)
-    return grad_q, grad_k, grad_v, grad_mask, grad_sinks, None, None, None, None, None
+    return grad_q, grad_k, grad_v, grad_mask, grad_sinks
 
 
 def _values_gradient(weights: Tensor, grad_rows: Tensor, visible: Tensor | None, sizes: Sizes) -> Tensor:
@@ -288,7 +306,7 @@ OPERATOR = Operator(
     name="sdpa",
     arguments=(
         "Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? sinks, int causal, float? scale, int? window_left, "
-        "int? window_right, float? softcap"
+        "int? window_right, float? softcap, bool deterministic"
     ),
     returns=("out", "logsumexp"),
     inference_returns=1,

@@ -1,0 +1,78 @@
+#include "ops/sdpa_varlen.h"
+
+#include "cpu/cpu.h"
+#include "torch/operators.h"
+#include "torch/stack.h"
+#include "torch/threads.h"
+
+namespace fusedops::torch {
+namespace {
+
+struct Arguments {
+  explicit Arguments(const StableIValue* stack) noexcept
+      : q(take_tensor(stack[0])),
+        k(take_tensor(stack[1])),
+        v(take_tensor(stack[2])),
+        cu_seqlens_q(take_tensor(stack[3])),
+        cu_seqlens_k(take_tensor(stack[4])),
+        sinks(take_optional(stack[5], take_tensor)),
+        max_seqlen_q(take_int(stack[6])),
+        max_seqlen_k(take_int(stack[7])),
+        causal(take_int(stack[8])),
+        scale(take_optional(stack[9], take_double)),
+        window_left(take_optional(stack[10], take_int)),
+        window_right(take_optional(stack[11], take_int)),
+        softcap(take_optional(stack[12], take_double)),
+        deterministic(take_bool(stack[13])) {}
+
+  SdpaVarlenProblem problem() const {
+    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
+    return sdpa_varlen_problem(q.info(), k.info(), v.info(), cu_seqlens_q.info(), cu_seqlens_k.info(), info(sinks),
+                               max_seqlen_q, max_seqlen_k, options);
+  }
+
+  Tensor q, k, v, cu_seqlens_q, cu_seqlens_k;
+  std::optional<Tensor> sinks;
+  int64_t max_seqlen_q, max_seqlen_k, causal;
+  std::optional<double> scale;
+  std::optional<int64_t> window_left, window_right;
+  std::optional<double> softcap;
+  bool deterministic;
+};
+
+enum class Returns : uint8_t { out, out_and_logsumexp };
+
+template <Returns returns>
+void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
+  const Arguments arguments(stack);
+  const SdpaVarlenProblem problem = arguments.problem();
+  const Tensor& q = arguments.q;
+  Tensor out = q.new_empty(problem.output());
+  std::optional<Tensor> logsumexp;
+  if (returns == Returns::out_and_logsumexp) logsumexp = q.new_empty(problem.logsumexp());
+
+  const cpu::SdpaVarlenBuffers buffers = {
+      .q = q.view(),
+      .k = arguments.k.view(),
+      .v = arguments.v.view(),
+      .cu_seqlens_q = arguments.cu_seqlens_q.view(),
+      .cu_seqlens_k = arguments.cu_seqlens_k.view(),
+      .sinks = view(arguments.sinks),
+      .out = out.mutable_data(),
+      .logsumexp = logsumexp ? static_cast<float*>(logsumexp->mutable_data()) : nullptr,
+  };
+  cpu::sdpa_varlen(problem, buffers, threads());
+
+  stack[0] = give(std::move(out));
+  if (logsumexp) stack[1] = give(std::move(*logsumexp));
+}
+
+}  // namespace
+
+std::span<const Kernel> sdpa_varlen_kernels() {
+  static constexpr Kernel kernels[] = {{"sdpa_varlen", on_cpu<Returns::out_and_logsumexp>, nullptr},
+                                       {"sdpa_varlen_inference", on_cpu<Returns::out>, nullptr}};
+  return kernels;
+}
+
+}  // namespace fusedops::torch

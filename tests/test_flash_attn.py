@@ -1,0 +1,105 @@
+"""flash-attention's calling convention gives what sdpa and sdpa_varlen do, and what they cannot do is refused."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusedops
+from fusedops.verification import reference
+from fusedops.verification.frameworks import Framework, available
+
+on_every_backend = pytest.mark.parametrize("framework", [f for f in available() if f.operators is fusedops], ids=str)
+CALLS = [
+    ({}, {}),
+    ({"causal": True}, {"causal": True}),
+    ({"softmax_scale": 0.3, "window_size": (4, 0)}, {"scale": 0.3, "window": (4, 0)}),
+    ({"window_size": [-1, 2], "softcap": 1.5}, {"window": (None, 2), "softcap": 1.5}),
+    ({"window_size": (3, -1), "causal": True, "deterministic": True}, {"window": (3, None), "causal": True}),
+]
+
+
+def arrays(framework: Framework, *shapes: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    random = np.random.default_rng(0)
+    made = [framework.array(random.normal(size=shape), "float32") for shape in shapes]
+    return made, [framework.numpy(array) for array in made]
+
+
+def test_signatures() -> None:
+    """As flash_attn 2.8 declares them."""
+    common = "dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None, "
+    common += "deterministic=False, return_attn_probs=False"
+    expected = {
+        fusedops.flash_attn_func: f"q, k, v, {common}",
+        fusedops.flash_attn_varlen_func: "q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
+        f"{common}, block_table=None",
+    }
+    for function, text in expected.items():
+        parameters = inspect.signature(function).parameters.values()
+        assert ", ".join(str(p.replace(annotation=p.empty)) for p in parameters) == text
+
+
+@on_every_backend
+@pytest.mark.parametrize(("flash", "ours"), CALLS, ids=str)
+def test_batch(framework: Framework, flash: dict[str, Any], ours: dict[str, Any]) -> None:
+    (q, k, v), values = arrays(framework, (2, 9, 4, 16), (2, 12, 2, 16), (2, 12, 2, 8))
+    exact, exact_logsumexp = reference.sdpa(*(x.swapaxes(1, 2) for x in values), **ours)
+    out = framework.numpy(fusedops.flash_attn_func(q, k, v, **flash))
+    np.testing.assert_allclose(out, exact.swapaxes(1, 2), atol=2e-6)
+    again, logsumexp, probabilities = fusedops.flash_attn_func(q, k, v, **flash, return_attn_probs=True)
+    np.testing.assert_array_equal(framework.numpy(again), out)
+    np.testing.assert_allclose(framework.numpy(logsumexp), exact_logsumexp, atol=2e-6)
+    assert probabilities is None
+
+
+@on_every_backend
+@pytest.mark.parametrize(("flash", "ours"), CALLS, ids=str)
+def test_packed(framework: Framework, flash: dict[str, Any], ours: dict[str, Any]) -> None:
+    (q, k, v), values = arrays(framework, (9, 4, 16), (12, 2, 16), (12, 2, 8))
+    offsets = (np.array([0, 2, 9]), np.array([0, 5, 12]))
+    arguments = (q, k, v, *(framework.array(x, "int32") for x in offsets), 7, 7)
+    exact, exact_logsumexp = reference.sdpa_varlen(*values, *offsets, **ours)
+    out = framework.numpy(fusedops.flash_attn_varlen_func(*arguments, **flash))
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+    again, logsumexp, probabilities = fusedops.flash_attn_varlen_func(*arguments, **flash, return_attn_probs=True)
+    np.testing.assert_array_equal(framework.numpy(again), out)
+    np.testing.assert_allclose(framework.numpy(logsumexp), exact_logsumexp, atol=2e-6)
+    assert probabilities is None
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"dropout_p": 0.1}, "dropout_p must be 0: there is no dropout, got 0.1"),
+    ({"alibi_slopes": np.ones(4)}, "alibi_slopes must be None: .*, got ndarray"),
+    ({"window_size": 3}, r"window_size must be a pair \(left, right\), got 3"),
+    ({"window_size": (-2, 0)}, "window must not be negative, got -2"),
+    ({"softcap": -1.0}, "softcap must be finite and above 0, got -1"),
+    ({"softmax_scale": np.inf}, "scale must be finite, got inf"),
+]
+
+
+@on_every_backend
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=str)
+def test_refused(framework: Framework, options: dict[str, Any], message: str) -> None:
+    (q, packed), _ = arrays(framework, (1, 3, 2, 8), (3, 2, 8))
+    offsets = framework.array(np.array([0, 3]), "int32")
+    with pytest.raises(ValueError, match=message):
+        fusedops.flash_attn_func(q, q, q, **options)
+    with pytest.raises(ValueError, match=message):
+        fusedops.flash_attn_varlen_func(packed, packed, packed, offsets, offsets, 3, 3, **options)
+
+
+@on_every_backend
+def test_refused_shapes_and_pages(framework: Framework) -> None:
+    (q, packed), _ = arrays(framework, (1, 3, 2, 8), (3, 2, 8))
+    offsets = framework.array(np.array([0, 3]), "int32")
+    with pytest.raises(
+        ValueError, match=r"k must have 4 dimensions \(batch, length, heads, dim\), got shape \(3, 2, 8\)"
+    ):
+        fusedops.flash_attn_func(q, packed, q)
+    with pytest.raises(TypeError, match=r"q must be a torch.Tensor, an mlx.core.array or a numpy.ndarray, got list"):
+        fusedops.flash_attn_func([1.0], q, q)
+    with pytest.raises(ValueError, match="block_table must be None"):
+        fusedops.flash_attn_varlen_func(packed, packed, packed, offsets, offsets, 3, 3, block_table=offsets)
