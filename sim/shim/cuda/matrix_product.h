@@ -92,7 +92,9 @@ MSL_FN inline void multiply_accumulate(float2& sum, const vec<A, 2>& a, const ve
   const Parts a_parts[2] = {Parts(a.x), Parts(a.y)};
   const Parts b_parts[2] = {Parts(column.x), Parts(column.y)};
   const float2 b_finite(b_parts[0].finite, b_parts[1].finite);
-  float2 product = 0;  // added up by the tensor core it would be truncated, not rounded
+  // Tensor cores truncate sums, which is seen in results of 32 bits.
+  constexpr bool rounds_sum = is_same_v<A, float> && is_same_v<B, float>;
+  float2 product = rounds_sum ? float2(0) : sum;
   if constexpr (is_same_v<A, float>)
     tensor_multiply_accumulate(product, float2(a_parts[0].rest, a_parts[1].rest), b_finite);
   if constexpr (is_same_v<B, float>)
@@ -100,7 +102,7 @@ MSL_FN inline void multiply_accumulate(float2& sum, const vec<A, 2>& a, const ve
                                float2(b_parts[0].rest, b_parts[1].rest));
   tensor_multiply_accumulate(product, float2(a_parts[0].leading, a_parts[1].leading),
                              float2(b_parts[0].leading, b_parts[1].leading));
-  sum += product;
+  sum = rounds_sum ? sum + product : product;
 }
 }  // namespace detail
 }  // namespace metal
