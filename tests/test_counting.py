@@ -16,7 +16,16 @@ import bench.counting
 import bench.run
 from bench import mlx_kernels
 from bench.cases import SUITES, Sdpa, decode, prefill
-from bench.counting import DTYPES, count, fusedops_launches, lower_bound, mlx_launches, random_arrays
+from bench.counting import (
+    DTYPES,
+    Counted,
+    LaunchCost,
+    count,
+    fusedops_launches,
+    lower_bound,
+    mlx_launches,
+    random_arrays,
+)
 from bench.mlx_kernels import installed_headers
 from bench.reference import WrongResult
 from fusedops.sim import ORDERS, build
@@ -59,7 +68,13 @@ def test_one_head_stands_for_all(case: Sdpa, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(bench.counting, "_repeats", lambda *launches: False)
     whole = count(case, "f16", {"fusedops": fusedops_launches})["fusedops"]
     assert whole.heads_run == 2
-    assert whole.launches == counted.launches
+    assert without_exponentials(whole) == without_exponentials(counted)
+    assert whole.cost.exponentials == pytest.approx(counted.cost.exponentials, rel=0.02)
+
+
+def without_exponentials(counted: Counted) -> list[LaunchCost]:
+    """Those depend on the values, a little: where a row's maximum stays, nothing is rescaled."""
+    return [replace(launch, cost=replace(launch.cost, exponentials=0)) for launch in counted.launches]
 
 
 @needs_mlx
