@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/sdpa_call.h"

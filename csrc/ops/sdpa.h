@@ -57,6 +57,8 @@ struct SdpaProblem {
   ArrayInfo output() const { return {dtype, {batch, query_heads, query_length, value_dim}}; }
   ArrayInfo logsumexp() const { return {DType::float32, {batch, query_heads, query_length}}; }
   int64_t group_size() const { return kv_heads ? query_heads / kv_heads : 1; }
+  // A row is a query of a query head.
+  int64_t rows_of_kv_head() const { return group_size() * query_length; }
   bool has_band() const { return band.left != Band::unbounded || band.right != Band::unbounded; }
 };
 

@@ -19,8 +19,6 @@ constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few ti
 // back, it is less than 2 % of 64 keys. Many rows take long enough to be worth more.
 constexpr int64_t kFewestKeysPerRow = 64, kFewestKeys = 256, kMostKeysNeeded = 512;
 
-int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 std::string truth(bool value) { return value ? "true" : "false"; }
 
 // Which kernel, and what a threadgroup of it computes.
@@ -81,7 +79,7 @@ Kernel matrix_kernel(const SdpaCall& call, int64_t rows) {
 
 void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
-  const int64_t kv_head_rows = problem.group_size() * problem.query_length;
+  const int64_t kv_head_rows = problem.rows_of_kv_head();
   const Kernel kernel = kv_head_rows == 1 ? vector_kernel(call) : matrix_kernel(call, kv_head_rows);
   const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));

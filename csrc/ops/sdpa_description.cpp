@@ -4,13 +4,11 @@
 
 #include "metal/sdpa_parameters.h"
 #include "ops/checks.h"
-#include "ops/sdpa.h"
+#include "ops/sdpa_launches.h"
 #include "ops/sdpa_prefill_tiles.h"
 
 namespace fusedops {
 namespace {
-
-int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 std::string in_words(double number) {
   char text[32];
@@ -44,8 +42,6 @@ SdpaParameters parameters_of(const Launch& launch) {
   std::memcpy(&parameters, launch.parameters.data(), sizeof parameters);
   return parameters;
 }
-
-int64_t rows_of_kv_head(const SdpaProblem& problem) { return problem.group_size() * problem.query_length; }
 
 // The keys from `first` to before `end` that the band shows to some of these queries.
 struct Keys {
@@ -90,7 +86,7 @@ struct PrefillTiles {
 
 // Keys that the tiles of rows of one KV head load, one after the other.
 double keys_loaded(const SdpaProblem& problem, const PrefillTiles& tiles) {
-  const int64_t rows = rows_of_kv_head(problem), group = problem.group_size();
+  const int64_t rows = problem.rows_of_kv_head(), group = problem.group_size();
   double loaded = 0;
   for (int64_t row = 0; row < rows; row += tiles.rows()) {
     const int64_t last_row = std::min(row + tiles.rows(), rows) - 1;
@@ -101,7 +97,7 @@ double keys_loaded(const SdpaProblem& problem, const PrefillTiles& tiles) {
 }
 
 std::string choice_in_words(const SdpaProblem& problem, bool prefill) {
-  const int64_t rows = rows_of_kv_head(problem);
+  const int64_t rows = problem.rows_of_kv_head();
   if (prefill && problem.deterministic) return "the prefill kernel for any number of queries, since deterministic";
   const auto because = [&](const char* kernel) {
     return text("the ", kernel, " kernel: ", rows, rows == 1 ? " row" : " rows",

@@ -24,6 +24,9 @@ struct SdpaCall {
 // contiguous and holds a multiple of them, and so does every other stride; the first element is aligned.
 bool has_vectors(const ArrayView& array, int64_t elements);
 
+// How many blocks of `size` hold `count`.
+inline int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
 // The count, if a GPU can launch so many at once; else throws ValueError.
 uint32_t threadgroup_count(int64_t count);
 

@@ -40,7 +40,7 @@ SdpaParameters parameters_of(const SdpaProblem& problem, const ArrayView& q, con
   parameters.query_heads = extent("query_heads", problem.query_heads);
   parameters.group_size = extent("group_size", problem.group_size());
   parameters.query_length = extent("query_length", problem.query_length);
-  extent("query_length times the query heads of a KV head", problem.query_length * problem.group_size());
+  extent("query_length times the query heads of a KV head", problem.rows_of_kv_head());
   parameters.key_length = extent("key_length", problem.key_length);
   parameters.head_dim = extent("head_dim", problem.head_dim);
   parameters.value_dim = extent("value_dim", problem.value_dim);
@@ -66,9 +66,7 @@ std::vector<Binding> buffers_of(bool has_mask, bool has_sinks, bool with_logsume
 
 // Whether the decode kernels are the better ones: with no more rows (queries of query heads that share a KV head) than
 // one fragment for each SIMD-group, where a tile of the prefill kernel would be half empty or more.
-bool has_few_rows(const SdpaProblem& problem) {
-  return problem.group_size() * problem.query_length <= SDPA_PREFILL_FRAGMENT_ROWS;
-}
+bool has_few_rows(const SdpaProblem& problem) { return problem.rows_of_kv_head() <= SDPA_PREFILL_FRAGMENT_ROWS; }
 
 // A row must come to the same bits among few rows and among many, so one kernel takes both.
 bool prefill_is_better(const SdpaProblem& problem) { return problem.deterministic || !has_few_rows(problem); }

@@ -9,8 +9,6 @@
 namespace fusedops {
 namespace {
 
-int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 constexpr int64_t kLargestDim = 256;
 
 // Two for each core of the largest GPUs. A split reads its keys once for all rows of a tile and leaves a partial result
@@ -65,7 +63,7 @@ void add_sdpa_prefill(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
   const Dims dims = compiled_dims(problem);
   const SdpaPrefillTiles& tiles = tiles_of(problem, dims);
-  const int64_t row_tiles = blocks_of(problem.group_size() * problem.query_length, tiles.rows());
+  const int64_t row_tiles = blocks_of(problem.rows_of_kv_head(), tiles.rows());
   const int64_t threadgroups = problem.batch * problem.kv_heads * row_tiles;
   // The first tile may begin before the first key that is seen.
   const int64_t keys = std::min(problem.key_length, most_visible_keys(problem, tiles.rows()) + tiles.keys - 1);

@@ -5,8 +5,6 @@
 namespace fusedops {
 namespace {
 
-int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 // As metal/sdpa_partials.h and sdpa_decode_combine.metal have them.
 constexpr int64_t kChunk = 4;
 constexpr int64_t kCombineColumns = 32 * kChunk;

@@ -3,6 +3,7 @@
 #include "cpu/cpu.h"
 #include "torch/mps.h"
 #include "torch/operators.h"
+#include "torch/sdpa_options.h"
 #include "torch/stack.h"
 #include "torch/threads.h"
 
@@ -16,25 +17,15 @@ struct Arguments {
         v(take_tensor(stack[2])),
         mask(take_optional(stack[3], take_tensor)),
         sinks(take_optional(stack[4], take_tensor)),
-        causal(take_int(stack[5])),
-        scale(take_optional(stack[6], take_double)),
-        window_left(take_optional(stack[7], take_int)),
-        window_right(take_optional(stack[8], take_int)),
-        softcap(take_optional(stack[9], take_double)),
-        deterministic(take_bool(stack[10])) {}
+        chosen(stack + 5) {}
 
   SdpaProblem problem() const {
-    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
-    return sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), options);
+    return sdpa_problem(q.info(), k.info(), v.info(), info(mask), info(sinks), chosen.options());
   }
 
   Tensor q, k, v;
   std::optional<Tensor> mask, sinks;
-  int64_t causal;
-  std::optional<double> scale;
-  std::optional<int64_t> window_left, window_right;
-  std::optional<double> softcap;
-  bool deterministic;
+  SdpaOptionArguments chosen;
 };
 
 enum class Returns : uint8_t { out, out_and_logsumexp };

@@ -2,6 +2,7 @@
 
 #include "cpu/cpu.h"
 #include "torch/operators.h"
+#include "torch/sdpa_options.h"
 #include "torch/stack.h"
 #include "torch/threads.h"
 
@@ -18,26 +19,17 @@ struct Arguments {
         sinks(take_optional(stack[5], take_tensor)),
         max_seqlen_q(take_int(stack[6])),
         max_seqlen_k(take_int(stack[7])),
-        causal(take_int(stack[8])),
-        scale(take_optional(stack[9], take_double)),
-        window_left(take_optional(stack[10], take_int)),
-        window_right(take_optional(stack[11], take_int)),
-        softcap(take_optional(stack[12], take_double)),
-        deterministic(take_bool(stack[13])) {}
+        chosen(stack + 8) {}
 
   SdpaVarlenProblem problem() const {
-    const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
     return sdpa_varlen_problem(q.info(), k.info(), v.info(), cu_seqlens_q.info(), cu_seqlens_k.info(), info(sinks),
-                               max_seqlen_q, max_seqlen_k, options);
+                               max_seqlen_q, max_seqlen_k, chosen.options());
   }
 
   Tensor q, k, v, cu_seqlens_q, cu_seqlens_k;
   std::optional<Tensor> sinks;
-  int64_t max_seqlen_q, max_seqlen_k, causal;
-  std::optional<double> scale;
-  std::optional<int64_t> window_left, window_right;
-  std::optional<double> softcap;
-  bool deterministic;
+  int64_t max_seqlen_q, max_seqlen_k;
+  SdpaOptionArguments chosen;
 };
 
 enum class Returns : uint8_t { out, out_and_logsumexp };
