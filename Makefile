@@ -23,7 +23,8 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto
 
 fuzz: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/test_hypothesis.py --hypothesis-profile=fuzz
+	$(BIN)/python -m pytest -n auto tests/test_hypothesis.py --hypothesis-profile=fuzz
+	$(BIN)/python -m pytest -n auto -m fuzz
 
 bench: $(VENV)/.installed
 	$(BIN)/python bench/run.py --suite llama

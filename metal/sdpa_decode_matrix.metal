@@ -3,12 +3,12 @@
 // Reading k and v takes the time, so all rows of a KV head share what is read of them: 8 rows at a time in one product
 // of 8x8 fragments (simdgroup_fragment.h), up to 32 in one threadgroup. Where that makes too few threadgroups the keys
 // are split over several, as in Flash-Decoding (https://pytorch.org/blog/flash-decoding): each leaves a partial result,
-// and sdpa_decode_combine adds them up.
+// and sdpa_combine adds them up.
 //
-// Geometry: threadgroups: x = (batch, KV head, 8, 16 or 32 rows), y = split of the keys, z = block of VALUE_DIM
-// columns. 4 SIMD-groups: all of them take the same 8 rows and other keys, 2 and 2 the same of 16, or each its own 8
-// of 32. A SIMD-group goes through its keys in tiles of 16, with an online softmax (Milakov & Gimelshein 2018,
-// https://arxiv.org/abs/1805.02867) for each row:
+// Geometry: threadgroups: x = (batch or packed sequence, KV head, 8, 16 or 32 rows), y = split of the keys, z = block
+// of VALUE_DIM columns. 4 SIMD-groups: all of them take the same 8 rows and other keys, 2 and 2 the same of 16, or each
+// its own 8 of 32. A SIMD-group goes through its keys in tiles of 16, with an online softmax (Milakov & Gimelshein
+// 2018, https://arxiv.org/abs/1805.02867) for each row:
 //
 //                     8 keys a fragment             VALUE_DIM
 //                   +----+----+----+----+         +-----------+
@@ -37,7 +37,10 @@
 // the scores, 32 for the loads in flight. Threadgroup memory: 12 KiB, with VALUE_DIM 64 half of that.
 #include <metal_stdlib>
 
-#include "sdpa_decode.h"
+#include "chunk.h"
+#include "sdpa_packing.h"
+#include "sdpa_results.h"
+#include "sdpa_scores.h"
 #include "simdgroup_fragment.h"
 
 using namespace metal;
@@ -45,17 +48,6 @@ using namespace metal;
 constant constexpr int SIMDGROUPS = 4;
 constant constexpr int TILE_FRAGMENTS = 2;
 constant constexpr int TILE_KEYS = TILE_FRAGMENTS * FRAGMENT_SIZE;
-
-// What a lane loads at once.
-template <typename T>
-struct alignas(16) Chunk {
-  T elements[16 / sizeof(T)];
-};
-
-template <typename T>
-constexpr int chunk_size() {
-  return 16 / sizeof(T);
-}
 
 // Dimensions of keys, and columns of values, that a SIMD-group's lanes load at once.
 template <typename T>
@@ -141,7 +133,7 @@ inline void add_products(thread float2* products, thread const vec<T, 2>* query,
 
 // Products become logits. Returns which are minus infinity, hidden: bits 2 i and 2 i + 1 for fragment i.
 inline uint products_to_logits(thread float2* products, constant SdpaParameters& parameters, device const uchar* mask,
-                               QueryRow row, KeyRange visible, int first_key, bool all_visible) {
+                               Row row, KeyRange visible, int first_key, bool all_visible) {
 #pragma unroll
   for (int i = 0; i < TILE_FRAGMENTS; ++i) products[i] *= parameters.scale;
   if (parameters.softcap > 0)
@@ -276,45 +268,50 @@ inline int first_of_four(int i, FragmentPosition position) {
 
 // A threadgroup has 128 threads. The bound of 512 keeps the compiler to registers of which four threadgroups fit at
 // once.
-template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole>
+template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode_matrix(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
-    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]], device T* out [[buffer(5)]],
-    device float* logsumexp [[buffer(6)]], device float4* partials [[buffer(7)]],
-    constant SdpaParameters& parameters [[buffer(8)]], uint3 threadgroup_position [[threadgroup_position_in_grid]],
-    ushort lane [[thread_index_in_simdgroup]], ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
+    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]],
+    device const int* cu_seqlens_q [[buffer(5)]], device const int* cu_seqlens_k [[buffer(6)]],
+    device T* out [[buffer(7)]], device float* logsumexp [[buffer(8)]], device float4* partials [[buffer(9)]],
+    constant SdpaParameters& parameters [[buffer(10)]], uint3 group [[threadgroup_position_in_grid]],
+    uint3 groups [[threadgroups_per_grid]], ushort lane [[thread_index_in_simdgroup]],
+    ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
   constexpr int FOURS = VALUE_DIM / 16;             // of columns of the sums that a lane holds
   constexpr int EXCHANGED = FOURS < 8 ? FOURS : 8;  // at once
   threadgroup Softmax softmaxes[SIMDGROUPS * FRAGMENT_SIZE];
   threadgroup float4 exchange[(SIMDGROUPS - 1) * EXCHANGED * 32];
 
-  const int split = threadgroup_position.y;
-  const int all_rows = parameters.group_size * parameters.query_length;
-  const int row_blocks = (all_rows + FRAGMENT_SIZE - 1) / FRAGMENT_SIZE;
+  const Packing packing = {cu_seqlens_q, cu_seqlens_k};
+  if (PACKED && !covers_all(parameters, packing, lane)) {
+    write_nan(out, logsumexp, partials, parameters,
+              launch_thread(group, groups, simdgroup * 32 + lane, SIMDGROUPS * 32));
+    return;
+  }
+
+  const int split = group.y;
+  const int most_rows = parameters.group_size * parameters.max_seqlen_q;
+  const int row_blocks = (most_rows + FRAGMENT_SIZE - 1) / FRAGMENT_SIZE;
   const int blocks_together = row_blocks <= 2 ? row_blocks : SIMDGROUPS;
   const int row_block = simdgroup % blocks_together;
   const int key_groups = SIMDGROUPS / blocks_together, key_group = simdgroup / blocks_together;
   const int threadgroups = (row_blocks + blocks_together - 1) / blocks_together;
-  const int kv_heads = parameters.query_heads / parameters.group_size,
-            head = int(threadgroup_position.x) / threadgroups;
-  const int batch = head / kv_heads, kv_head = head % kv_heads;
-  const int first_row = (int(threadgroup_position.x) % threadgroups * blocks_together + row_block) * FRAGMENT_SIZE;
-  const int last_row = min(first_row + FRAGMENT_SIZE, all_rows) - 1;  // before the first, in a block of no rows
+  const int kv_heads = parameters.query_heads / parameters.group_size, head_index = int(group.x) / threadgroups;
+  const Head head = {sequence_at<PACKED>(parameters, packing, head_index / kv_heads), head_index % kv_heads};
+  const int all_rows = row_count(parameters, head);
+  const int first_row = (int(group.x) % threadgroups * blocks_together + row_block) * FRAGMENT_SIZE;
   const FragmentPosition position = fragment_position(lane);
-  const bool is_row = first_row + position.row <= last_row;  // others have its keys, and zeros
-  const QueryRow row = query_row(parameters, batch, kv_head, min(first_row + position.row, all_rows - 1));
+  const bool is_row = first_row + position.row < all_rows;  // others have the last one's keys, and zeros
+  const Row row = row_at(parameters, head, min(first_row + position.row, all_rows - 1));
 
-  const KeyRange seen_by_first = visible_keys(parameters, first_row / parameters.group_size);
-  const KeyRange seen_by_last = visible_keys(parameters, last_row / parameters.group_size);
-  const int begin = seen_by_first.first + split * parameters.keys_per_split;
-  const int end = last_row < first_row ? begin : begin + min(parameters.keys_per_split, seen_by_last.end - begin);
-  KeyRange seen_by_all = {seen_by_last.first, min(seen_by_first.end, end)};
-  if (parameters.mask_type != OPERAND_ABSENT) seen_by_all = {0, 0};
+  const KeysSeen seen = keys_seen(parameters, head, first_row, FRAGMENT_SIZE);
+  const int begin = seen.by_any.first + split * parameters.keys_per_split;
+  const int end = begin + min(parameters.keys_per_split, seen.by_any.end - begin);
 
   q += row.q_offset;
-  k += batch * parameters.k_strides[0] + kv_head * parameters.k_strides[1];
-  v += batch * parameters.v_strides[0] + kv_head * parameters.v_strides[1];
-  const int first_column = int(threadgroup_position.z) * VALUE_DIM;
+  k += head_offset(parameters.k_strides, head, head.sequence.first_key);
+  v += head_offset(parameters.v_strides, head, head.sequence.first_key);
+  const int first_column = int(group.z) * VALUE_DIM;
   vec<T, 2> query[HEAD_DIM / FRAGMENT_SIZE];
   load_query<T, HEAD_DIM, in_chunks, whole>(query, q, is_row, 0, parameters, position);
   Softmax softmax = {-INFINITY, 0};  // the maximum is the row's, the sum this lane's
@@ -333,7 +330,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole>
       add_products<T, HEAD_DIM, in_chunks, whole>(scores, query, k, start, tile, last_key, parameters, position);
     }
     const KeyRange visible = {row.keys.first, min(row.keys.end, end)};
-    const bool all_visible = seen_by_all.first <= tile && tile + TILE_KEYS <= seen_by_all.end;
+    const bool all_visible = tile + TILE_KEYS <= end && contains(seen.by_all, {tile, tile + TILE_KEYS});
     const uint hidden = products_to_logits(scores, parameters, mask, row, visible, tile + position.column, all_visible);
     update_softmax<VALUE_DIM>(scores, softmax, sums, hidden);
     if (simd_any(hidden != 0))
@@ -361,15 +358,15 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole>
     Softmax total = {-INFINITY, 0};
     float factors[SIMDGROUPS];  // the maxima, then what the sums are multiplied by
 #pragma unroll
-    for (int group = 0; group < SIMDGROUPS; ++group) {
-      if (group >= key_groups) continue;
-      const Softmax part = softmaxes[(group * blocks_together + row_block) * FRAGMENT_SIZE + position.row];
-      factors[group] = part.maximum;
+    for (int other = 0; other < SIMDGROUPS; ++other) {
+      if (other >= key_groups) continue;
+      const Softmax part = softmaxes[(other * blocks_together + row_block) * FRAGMENT_SIZE + position.row];
+      factors[other] = part.maximum;
       total = merged(total, part);
     }
 #pragma unroll
-    for (int group = 0; group < SIMDGROUPS; ++group)
-      if (group < key_groups) factors[group] = rescaling(factors[group], total.maximum);
+    for (int other = 0; other < SIMDGROUPS; ++other)
+      if (other < key_groups) factors[other] = rescaling(factors[other], total.maximum);
     const Normaliser row_normaliser = normaliser(parameters, sinks, row.index, total);
     device float4* partial = partials + partial_offset(parameters, row.index, split);
 #pragma unroll
@@ -377,13 +374,13 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole>
       if ((i & (key_groups - 1)) != key_group) continue;
       float4 sum = 0;
 #pragma unroll
-      for (int group = 0; group < SIMDGROUPS; ++group) {
-        if (group >= key_groups) continue;
-        const int distance = (group - key_group) & (key_groups - 1);
+      for (int other = 0; other < SIMDGROUPS; ++other) {
+        if (other >= key_groups) continue;
+        const int distance = (other - key_group) & (key_groups - 1);
         const float4 part =
             distance == 0 ? four_sums(sums, start + i)
                           : exchange[(((distance - 1) * blocks_together + row_block) * EXCHANGED + i) * 32 + lane];
-        sum += part * factors[group];
+        sum += part * factors[other];
       }
       const int column = first_column + first_of_four<T>(start + i, position);
       if (parameters.splits > 1) {
@@ -391,7 +388,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole>
         write_partial_values(partial, parameters, sum, column);
       } else {
         if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);
-        write_values(out, parameters, row.index, row_normaliser, sum, column);
+        write_values<T, PACKED>(out, parameters, row.index, row_normaliser, sum, column);
       }
     }
   }

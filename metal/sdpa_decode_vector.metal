@@ -1,8 +1,8 @@
 // Attention of few queries over many keys, for a KV head with a single row: one query of one query head. Reading k and
 // v takes the time; where there are few heads the keys are split over several threadgroups (sdpa_decode_matrix.metal).
 //
-// Geometry: threadgroups: x = (batch, head), y = split of the keys, z = block of value columns. 4 SIMD-groups take
-// tiles of 32 keys in turn, each with its own online softmax (Milakov & Gimelshein 2018,
+// Geometry: threadgroups: x = (batch or packed sequence, head), y = split of the keys, z = block of value columns. 4
+// SIMD-groups take tiles of 32 keys in turn, each with its own online softmax (Milakov & Gimelshein 2018,
 // https://arxiv.org/abs/1805.02867), and are added up at the end. What a SIMD-group does with a tile:
 //
 //     k: 16 lanes share a key,              logits: a key a lane       v: 32 lanes share a key, 4 columns each
@@ -23,7 +23,9 @@
 // flight. Threadgroup memory: 2 KiB * VALUE_CHUNKS.
 #include <metal_stdlib>
 
-#include "sdpa_decode.h"
+#include "sdpa_packing.h"
+#include "sdpa_results.h"
+#include "sdpa_scores.h"
 
 using namespace metal;
 
@@ -150,21 +152,33 @@ inline void add_values(thread float4* sums, float weight, bool hidden, device co
 
 // A threadgroup has 128 threads. The bound of 512 keeps the compiler to registers of which four threadgroups fit at
 // once.
-template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, bool vectors, bool whole>
+template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, bool vectors, bool whole, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode_vector(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
-    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]], device T* out [[buffer(5)]],
-    device float* logsumexp [[buffer(6)]], device float4* partials [[buffer(7)]],
-    constant SdpaParameters& parameters [[buffer(8)]], uint3 group [[threadgroup_position_in_grid]],
-    ushort lane [[thread_index_in_simdgroup]], ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
+    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]],
+    device const int* cu_seqlens_q [[buffer(5)]], device const int* cu_seqlens_k [[buffer(6)]],
+    device T* out [[buffer(7)]], device float* logsumexp [[buffer(8)]], device float4* partials [[buffer(9)]],
+    constant SdpaParameters& parameters [[buffer(10)]], uint3 group [[threadgroup_position_in_grid]],
+    uint3 groups [[threadgroups_per_grid]], ushort lane [[thread_index_in_simdgroup]],
+    ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup Softmax softmaxes[SIMDGROUPS];
   threadgroup float4 simdgroup_sums[SIMDGROUPS * 32 * VALUE_CHUNKS];
 
-  const int batch = int(group.x) / parameters.query_heads, head = int(group.x) % parameters.query_heads;
-  const QueryRow row = query_row(parameters, batch, head, 0);
+  const Packing packing = {cu_seqlens_q, cu_seqlens_k};
+  if (PACKED && !covers_all(parameters, packing, lane)) {
+    write_nan(out, logsumexp, partials, parameters,
+              launch_thread(group, groups, simdgroup * 32 + lane, SIMDGROUPS * 32));
+    return;
+  }
+
+  const int index = group.x;
+  const Head head = {sequence_at<PACKED>(parameters, packing, index / parameters.query_heads),
+                     index % parameters.query_heads};
+  const Row row = row_at(parameters, head, 0);
+  if (!row.exists) return;
   q += row.q_offset;
-  k += batch * parameters.k_strides[0] + head * parameters.k_strides[1];
-  v += batch * parameters.v_strides[0] + head * parameters.v_strides[1];
+  k += head_offset(parameters.k_strides, head, head.sequence.first_key);
+  v += head_offset(parameters.v_strides, head, head.sequence.first_key);
   const int begin = row.keys.first + int(group.y) * parameters.keys_per_split;
   const int end = begin + min(parameters.keys_per_split, row.keys.end - begin);
 
@@ -233,6 +247,6 @@ template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, bool vectors, bool whol
   } else {
     const Normaliser row_normaliser = normaliser(parameters, sinks, row.index, total);
     if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);
-    write_values(out, parameters, row.index, row_normaliser, sum, column);
+    write_values<T, PACKED>(out, parameters, row.index, row_normaliser, sum, column);
   }
 }

@@ -1,5 +1,5 @@
-// Partial results of rows whose keys are split over several threadgroups, for sdpa_decode_combine. For each row of out
-// and each split an array of float4:
+// Partial results of rows whose keys are split over several threadgroups, for sdpa_combine. For each row, as they come
+// in logsumexp, and each split an array of float4:
 //
 //     (maximum, sum of the weights, 0, 0), then the sums of weight * value, padded to a multiple of four columns
 //
@@ -8,7 +8,7 @@
 
 #include <metal_stdlib>
 
-#include "sdpa_parameters.h"
+#include "sdpa_softmax.h"
 
 using namespace metal;
 
@@ -22,4 +22,8 @@ inline int partial_size(constant SdpaParameters& parameters) {
 // In chunks, from the first row's first split.
 inline long partial_offset(constant SdpaParameters& parameters, long row, int split) {
   return (row * parameters.splits + split) * partial_size(parameters);
+}
+
+inline void write_partial_softmax(device float4* partial, Softmax softmax) {
+  partial[0] = float4(softmax.maximum, softmax.sum, 0, 0);
 }

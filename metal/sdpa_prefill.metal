@@ -36,29 +36,16 @@
 // once. 32 rows do 16 multiply-adds for each byte of 16-bit K and V: the kernel is bound by arithmetic.
 #include <metal_stdlib>
 
-#include "sdpa_partials.h"
+#include "chunk.h"
+#include "sdpa_packing.h"
 #include "sdpa_prefill_tile.h"
+#include "sdpa_results.h"
 #include "sdpa_scores.h"
 #include "simdgroup_fragment.h"
 
 using namespace metal;
 
 // ---- Tiles of keys and values in threadgroup memory
-
-// Neighbouring elements that are moved at once.
-template <typename T, int COUNT>
-struct alignas(COUNT * sizeof(T)) Vector {
-  T elements[COUNT];
-};
-
-template <typename T>
-constexpr int chunk_size() {
-  return 16 / sizeof(T);
-}
-
-// The most that is moved at once: 16 bytes.
-template <typename T>
-using Chunk = Vector<T, chunk_size<T>()>;
 
 // Elements from one row of a tile to the next: an odd number of chunks, so that the 8 rows of a fragment begin in
 // different ones of the 32 banks of 4 bytes, of both tiles.
@@ -108,12 +95,6 @@ constexpr int tile_chunks() {
   return ROWS * tile_pitch<T, COLUMNS>() / chunk_size<T>();
 }
 
-// A KV head and the rows that read it.
-struct Head {
-  int batch;
-  int kv_head;
-};
-
 // The keys, or the values, of one head in device memory.
 template <typename T>
 struct HeadMatrix {
@@ -126,9 +107,15 @@ struct HeadMatrix {
 };
 
 template <typename T>
-inline HeadMatrix<T> head_matrix(device const T* data, constant int64_t* strides, Head head, int rows, int columns,
+inline HeadMatrix<T> head_matrix(device const T* data, constant int64_t* strides, Head head, int columns,
                                  bool in_chunks) {
-  return {data + head.batch * strides[0] + head.kv_head * strides[1], strides[2], strides[3], rows, columns, in_chunks};
+  const Sequence sequence = head.sequence;
+  return {data + head_offset(strides, head, sequence.first_key),
+          strides[2],
+          strides[3],
+          sequence.key_length,
+          columns,
+          in_chunks};
 }
 
 // Unrolled, so that a thread has all of its loads in flight before the first one's chunk is stored.
@@ -168,47 +155,29 @@ inline void load_tile(threadgroup T* tile, HeadMatrix<T> matrix, int first_row, 
     load_tile_by_element<T, ROWS, COLUMNS>(tile, matrix, first_row, thread_index);
 }
 
-// ---- Which keys rows see
+// ---- Which rows and keys a threadgroup takes
 
-// A query of a query head, and what it sees: nothing, if it lies beyond the last one.
-struct Row {
-  int query;
-  int query_head;
-  KeyRange keys;  // by causality and window
-  long mask_row;  // where the mask's row begins
+// From `first_row` of a head on; maybe none.
+struct RowTile {
+  Head head;
+  int first_row;
 };
 
-inline int row_count(constant SdpaParameters& parameters) { return parameters.group_size * parameters.query_length; }
-
-inline Row row_at(constant SdpaParameters& parameters, Head head, int index) {
-  constant int64_t* strides = parameters.mask_strides;
-  const int query = index / parameters.group_size;
-  const int query_head = head.kv_head * parameters.group_size + index % parameters.group_size;
-  KeyRange keys = {0, 0};
-  if (query < parameters.query_length) keys = visible_keys(parameters, query);
-  return {query, query_head, keys, head.batch * strides[0] + query_head * strides[1] + query * strides[2]};
+// The last rows come first: by causality they see the most keys, and what takes longest should not start last.
+template <int ROWS, bool PACKED>
+inline RowTile row_tile(constant SdpaParameters& parameters, Packing packing, int index, uint lane) {
+  if (PACKED) {
+    const int tiles = packed_tiles<ROWS>(parameters), tile = tiles - 1 - index % tiles;
+    const int sequence = sequence_of_tile<ROWS>(parameters, packing, tile, lane);
+    return {{packed_sequence(parameters, packing, sequence), index / tiles},
+            (tile - first_packed_tile<ROWS>(parameters, packing, sequence)) * ROWS};
+  }
+  const int kv_heads = parameters.query_heads / parameters.group_size;
+  const int tiles = (parameters.query_length * parameters.group_size + ROWS - 1) / ROWS, head = index / tiles;
+  return {{whole_batch(parameters, head / kv_heads), head % kv_heads}, (tiles - 1 - index % tiles) * ROWS};
 }
 
-// The keys that some of a number of rows see, and those that all of them see whatever is in the mask. The band moves on
-// from query to query.
-struct KeysSeen {
-  KeyRange by_any;
-  KeyRange by_all;
-};
-
-inline KeysSeen keys_seen(constant SdpaParameters& parameters, int first_row, int rows) {
-  const int last_row = min(first_row + rows, row_count(parameters)) - 1;
-  if (last_row < first_row) return {{0, 0}, {0, 0}};
-  const KeyRange first = visible_keys(parameters, first_row / parameters.group_size);
-  const KeyRange last = visible_keys(parameters, last_row / parameters.group_size);
-  const bool masked = parameters.mask_type != OPERAND_ABSENT;
-  return {{first.first, last.end}, {last.first, masked ? last.first : first.end}};
-}
-
-inline bool overlap(KeyRange a, KeyRange b) { return a.first < b.end && b.first < a.end; }
-inline bool contains(KeyRange outer, KeyRange inner) { return outer.first <= inner.first && inner.end <= outer.end; }
-
-// The tiles of a threadgroup: the keys that its rows see, from a multiple of `tile` on, or its split of them.
+// The keys that its rows see, from a multiple of `tile` on, or its split of them.
 inline KeyRange threadgroup_keys(constant SdpaParameters& parameters, KeyRange seen, int split, int tile) {
   const int first = seen.first / tile * tile + split * parameters.keys_per_split;
   return {first, parameters.splits == 1 ? seen.end : min(seen.end, first + parameters.keys_per_split)};
@@ -234,15 +203,14 @@ inline Vector<T, COUNT> query_elements(device const T* row, int column, int colu
 // Zeros beyond the last row or dimension.
 template <typename T, int HEAD_DIM>
 inline void load_query(thread vec<T, 2>* query_fragments, constant SdpaParameters& parameters, device const T* q,
-                       Head head, Row row, FragmentPosition position) {
+                       Row row, FragmentPosition position) {
   constexpr int VECTOR = key_vector<T, HEAD_DIM>();
-  constant int64_t* strides = parameters.q_strides;
-  const int columns = row.query < parameters.query_length ? parameters.head_dim : 0;
-  q += head.batch * strides[0] + row.query_head * strides[1] + row.query * strides[2];
+  const int columns = row.exists ? parameters.head_dim : 0;
 #pragma unroll
   for (int d = 0; d < HEAD_DIM / FRAGMENT_SIZE; d += VECTOR) {
-    const Vector<T, 2 * VECTOR> block = query_elements<T, 2 * VECTOR>(q, d * FRAGMENT_SIZE + position.column * VECTOR,
-                                                                      columns, strides[3], parameters.q_in_chunks);
+    const Vector<T, 2 * VECTOR> block =
+        query_elements<T, 2 * VECTOR>(q + row.q_offset, d * FRAGMENT_SIZE + position.column * VECTOR, columns,
+                                      parameters.q_strides[3], parameters.q_in_chunks);
 #pragma unroll
     for (int i = 0; i < VECTOR; ++i) query_fragments[d + i] = vec<T, 2>(block.elements[i], block.elements[VECTOR + i]);
   }
@@ -295,8 +263,8 @@ inline void products_to_logits(thread float2* products, constant SdpaParameters&
 #pragma unroll
   for (int i = 0; i < KEYS / FRAGMENT_SIZE; ++i) {
     const int key = first_key + i * FRAGMENT_SIZE + position.column;
-    const float bias0 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_row, row.keys, key);
-    const float bias1 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_row, row.keys, key + 1);
+    const float bias0 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_offset, row.keys, key);
+    const float bias1 = ALL_VISIBLE ? 0.0f : key_bias(parameters, mask, row.mask_offset, row.keys, key + 1);
     products[i] = float2(biased(products[i].x, bias0), biased(products[i].y, bias1));
   }
 }
@@ -400,7 +368,7 @@ inline void accumulate_values_not_finite(thread SoftmaxState<VALUE_DIM>& state, 
       const int key = i * FRAGMENT_SIZE + column;
       const float weight =
           simd_shuffle(column % 2 == 0 ? weights[i].x : weights[i].y, fragment_lane(position.row, column));
-      if (key_bias(parameters, mask, row.mask_row, row.keys, first_key + key) == -INFINITY) continue;
+      if (key_bias(parameters, mask, row.mask_offset, row.keys, first_key + key) == -INFINITY) continue;
 #pragma unroll
       for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; d += VECTOR / 2) {
         const Vector<T, VECTOR> values = value_elements<T, VALUE_DIM>(value_tile, key, d, position);
@@ -435,37 +403,13 @@ inline bool any_in_threadgroup(bool vote, threadgroup bool* votes, uint simdgrou
 
 // ---- Results
 
-// The softmax of a row over all its keys, and its sink if there is one.
-struct Normaliser {
-  float factor;  // of the values that were summed
-  float logsumexp;
-};
-
-// `maximum` is in base e.
-inline Normaliser normaliser(constant SdpaParameters& parameters, device const uchar* sinks, Head head, Row row,
-                             float maximum, float sum) {
-  if (sum == 0) return {0, -INFINITY};  // it saw nothing, and a sink alone counts for nothing
-  if (parameters.sinks_type == OPERAND_ABSENT) return {1 / sum, maximum + precise::log(sum)};
-  constant int64_t* strides = parameters.sinks_strides;
-  const float sink = operand_at(sinks, parameters.sinks_type, head.batch * strides[0] + row.query_head * strides[1]);
-  const float total_maximum = max(maximum, sink);
-  const float rescale = fast::exp(maximum - total_maximum);
-  const float total = sum * rescale + fast::exp(sink - total_maximum);
-  return {rescale / total, total_maximum + precise::log(total)};
-}
-
-// A row's place in out and logsumexp.
-inline long output_row(constant SdpaParameters& parameters, Head head, Row row) {
-  return (long(head.batch) * parameters.query_heads + row.query_head) * parameters.query_length + row.query;
-}
-
-template <typename T, int VALUE_DIM>
+template <typename T, int VALUE_DIM, bool PACKED>
 inline void write_output(device T* out, device float* logsumexp, constant SdpaParameters& parameters,
-                         thread const SoftmaxState<VALUE_DIM>& state, Normaliser normaliser, long row,
+                         thread const SoftmaxState<VALUE_DIM>& state, Normaliser normaliser, long index,
                          FragmentPosition position) {
   constexpr int VECTOR = value_vector<T, VALUE_DIM>();
-  if (parameters.with_logsumexp && position.column == 0) logsumexp[row] = normaliser.logsumexp;
-  out += row * parameters.value_dim;
+  if (position.column == 0) write_logsumexp(logsumexp, parameters, index, normaliser);
+  out += output_row<PACKED>(parameters, index) * parameters.value_dim;
   const bool in_vectors = parameters.value_dim % VECTOR == 0;
 #pragma unroll
   for (int d = 0; d < VALUE_DIM / FRAGMENT_SIZE; d += VECTOR / 2) {
@@ -483,11 +427,11 @@ inline void write_output(device T* out, device float* logsumexp, constant SdpaPa
   }
 }
 
-// A split's. Its logits are in base e, as sdpa_decode_combine takes them.
+// A split's. Its logits are in base e, as sdpa_combine takes them.
 template <typename T, int VALUE_DIM>
 inline void write_partial(device float4* partial, constant SdpaParameters& parameters,
                           thread const SoftmaxState<VALUE_DIM>& state, float sum, FragmentPosition position) {
-  if (position.column == 0) partial[0] = float4(state.maximum, sum, 0, 0);
+  if (position.column == 0) write_partial_softmax(partial, {state.maximum, sum});
   device float2* values = (device float2*)(partial + 1);
   const int columns = (partial_size(parameters) - 1) * PARTIAL_CHUNK;
 #pragma unroll
@@ -497,16 +441,17 @@ inline void write_partial(device float4* partial, constant SdpaParameters& param
   }
 }
 
-// Threadgroups: x = (batch, KV head, tile of rows), y = split of the keys. The last rows come first: by causality they
-// see the most keys, and what takes longest should not start last.
-template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS>
+// Threadgroups: x = (batch, KV head, tile of rows), or with PACKED (KV head, tile of all sequences' rows), y = split of
+// the keys.
+template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(SDPA_PREFILL_THREADS)]] void sdpa_prefill(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
-    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]], device T* out [[buffer(5)]],
-    device float* logsumexp [[buffer(6)]], device float4* partials [[buffer(7)]],
-    constant SdpaParameters& parameters [[buffer(8)]], uint3 group [[threadgroup_position_in_grid]],
-    uint thread_index [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
-    uint lane [[thread_index_in_simdgroup]]) {
+    device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]],
+    device const int* cu_seqlens_q [[buffer(5)]], device const int* cu_seqlens_k [[buffer(6)]],
+    device T* out [[buffer(7)]], device float* logsumexp [[buffer(8)]], device float4* partials [[buffer(9)]],
+    constant SdpaParameters& parameters [[buffer(10)]], uint3 group [[threadgroup_position_in_grid]],
+    uint3 groups [[threadgroups_per_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
   constexpr int ROWS = ROW_FRAGMENTS * SDPA_PREFILL_FRAGMENT_ROWS;
   constexpr int KEY_FRAGMENTS = KEYS / FRAGMENT_SIZE, DIM_FRAGMENTS = HEAD_DIM / FRAGMENT_SIZE;
   threadgroup Chunk<T> key_chunks[tile_chunks<T, KEYS, HEAD_DIM>()];
@@ -515,19 +460,21 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS>
   threadgroup T* key_tile = (threadgroup T*)key_chunks;
   threadgroup T* value_tile = (threadgroup T*)value_chunks;
 
-  const uint row_tiles = (row_count(parameters) + ROWS - 1) / ROWS;
-  const int first_row = (row_tiles - 1 - group.x % row_tiles) * ROWS;
-  const int kv_heads = parameters.query_heads / parameters.group_size;
-  const int head_index = group.x / row_tiles;
-  const Head head = {head_index / kv_heads, head_index % kv_heads};
-  const HeadMatrix<T> keys =
-      head_matrix(k, parameters.k_strides, head, parameters.key_length, parameters.head_dim, parameters.k_in_chunks);
-  const HeadMatrix<T> values =
-      head_matrix(v, parameters.v_strides, head, parameters.key_length, parameters.value_dim, parameters.v_in_chunks);
+  const Packing packing = {cu_seqlens_q, cu_seqlens_k};
+  if (PACKED && !covers_all(parameters, packing, lane)) {
+    write_nan(out, logsumexp, partials, parameters, launch_thread(group, groups, thread_index, SDPA_PREFILL_THREADS));
+    return;
+  }
+  const RowTile tile = row_tile<ROWS, PACKED>(parameters, packing, group.x, lane);
+  const Head head = tile.head;
+  if (PACKED && tile.first_row >= row_count(parameters, head)) return;
+  const HeadMatrix<T> keys = head_matrix(k, parameters.k_strides, head, parameters.head_dim, parameters.k_in_chunks);
+  const HeadMatrix<T> values = head_matrix(v, parameters.v_strides, head, parameters.value_dim, parameters.v_in_chunks);
 
-  const KeyRange all_keys = threadgroup_keys(parameters, keys_seen(parameters, first_row, ROWS).by_any, group.y, KEYS);
-  const int simdgroup_row = first_row + int(simdgroup) * ROW_FRAGMENTS * FRAGMENT_SIZE;
-  const KeysSeen seen = keys_seen(parameters, simdgroup_row, ROW_FRAGMENTS * FRAGMENT_SIZE);
+  const KeyRange all_keys =
+      threadgroup_keys(parameters, keys_seen(parameters, head, tile.first_row, ROWS).by_any, group.y, KEYS);
+  const int simdgroup_row = tile.first_row + int(simdgroup) * ROW_FRAGMENTS * FRAGMENT_SIZE;
+  const KeysSeen seen = keys_seen(parameters, head, simdgroup_row, ROW_FRAGMENTS * FRAGMENT_SIZE);
   const FragmentPosition position = fragment_position(lane);
   Row rows[ROW_FRAGMENTS];
   vec<T, 2> query_fragments[ROW_FRAGMENTS * DIM_FRAGMENTS];
@@ -535,7 +482,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS>
 #pragma unroll
   for (int r = 0; r < ROW_FRAGMENTS; ++r) {
     rows[r] = row_at(parameters, head, simdgroup_row + r * FRAGMENT_SIZE + position.row);
-    load_query<T, HEAD_DIM>(query_fragments + r * DIM_FRAGMENTS, parameters, q, head, rows[r], position);
+    load_query<T, HEAD_DIM>(query_fragments + r * DIM_FRAGMENTS, parameters, q, rows[r], position);
   }
   // First as if all values were finite; only if that comes to NaN or infinity, which may be a hidden value's times 0,
   // all over again with care. So the usual case does not pay for the other, and rows that see finite values only come
@@ -581,15 +528,15 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS>
 #pragma unroll
   for (int r = 0; r < ROW_FRAGMENTS; ++r) {
     const float sum = row_sum(states[r].sum);
-    if (rows[r].query >= parameters.query_length) continue;
-    const long row = output_row(parameters, head, rows[r]);
+    if (!rows[r].exists) continue;
+    const long index = rows[r].index;
     if (parameters.splits > 1) {
-      write_partial<T, VALUE_DIM>(partials + partial_offset(parameters, row, group.y), parameters, states[r], sum,
+      write_partial<T, VALUE_DIM>(partials + partial_offset(parameters, index, group.y), parameters, states[r], sum,
                                   position);
       continue;
     }
     const float maximum = parameters.logits_in_base_2 ? states[r].maximum * ln_2 : states[r].maximum;
-    write_output(out, logsumexp, parameters, states[r], normaliser(parameters, sinks, head, rows[r], maximum, sum), row,
-                 position);
+    write_output<T, VALUE_DIM, PACKED>(out, logsumexp, parameters, states[r],
+                                       normaliser(parameters, sinks, index, {maximum, sum}), index, position);
   }
 }

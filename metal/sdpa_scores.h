@@ -4,22 +4,9 @@
 
 #include <metal_stdlib>
 
-#include "sdpa_parameters.h"
+#include "sdpa_rows.h"
 
 using namespace metal;
-
-// The keys that a query sees by causality and window: first <= j < end. Never outside the keys that there are.
-struct KeyRange {
-  int first;
-  int end;
-};
-
-inline KeyRange visible_keys(constant SdpaParameters& parameters, int query) {
-  const long first = query + parameters.first_key_shift;
-  const long end = query + parameters.last_key_shift + 1;
-  const long length = parameters.key_length;
-  return {int(min(max(first, 0l), length)), int(min(max(end, 0l), length))};
-}
 
 // An element of an operand whose type is known at run time, as a float.
 inline float operand_at(device const uchar* operand, int type, long index) {

@@ -9,9 +9,10 @@ import pytest
 
 import fusedops
 from fusedops.verification import cases
-from fusedops.verification.frameworks import Framework, available
+from fusedops.verification.frameworks import Framework, available, everywhere
 
 HAVE_KERNELS = [f for f in available() if f.name in ("numpy", "torch-cpu", "mlx-cpu")]
+COMPOSITES = [f for f in available() if not f.has_deterministic]
 on_kernels = pytest.mark.parametrize("framework", HAVE_KERNELS, ids=str)
 LENGTHS = ((1, 2100), (0, 3), (7, 7), (40, 90), (3, 0), (1, 1), (120, 400))
 OPTIONS: dict[str, Any] = {"causal": True, "window": (1500, None), "softcap": 4.0}
@@ -78,7 +79,7 @@ def test_offsets_that_do_not_fit(
         packed.attend(**options)
 
 
-@pytest.mark.parametrize("framework", [f for f in available() if f not in HAVE_KERNELS], ids=str)
+@pytest.mark.parametrize("framework", [f for f in everywhere() if f not in HAVE_KERNELS], ids=str)
 @pytest.mark.parametrize(("letter", "values", "options", "message"), WRONG, ids=str)
 def test_offsets_that_nobody_looks_at(
     framework: Framework, letter: str, values: list[int], options: dict[str, Any], message: str
@@ -211,7 +212,7 @@ def test_mlx_transforms() -> None:
     assert mx.allclose(tangent, (gradient(packed.qkv[0]) * packed.qkv[0]).sum(), atol=1e-4)
 
 
-@pytest.mark.parametrize("framework", [f for f in available() if f not in HAVE_KERNELS], ids=str)
+@pytest.mark.parametrize("framework", COMPOSITES, ids=str)
 def test_composites_refuse_deterministic(framework: Framework) -> None:
     packed = Packed(framework, ((1, 2), (4, 5)))
     with pytest.raises(ValueError, match="deterministic must be False where"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusedops.verification import cases, problems
-from fusedops.verification.frameworks import Framework, available, everywhere
+from fusedops.verification.frameworks import Framework, everywhere
 
 pytestmark = pytest.mark.parametrize("dtype", cases.DTYPES)
 on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
@@ -35,7 +35,7 @@ def test_sdpa(framework: Framework, case: cases.SdpaCase, dtype: str) -> None:
     problems.check_sdpa(framework, case, dtype)
 
 
-@pytest.mark.parametrize("framework", available(), ids=str)
+@on_every_backend
 @pytest.mark.parametrize("case", cases.SDPA_VARLEN_CASES, ids=str)
 def test_sdpa_varlen(framework: Framework, case: cases.SdpaVarlenCase, dtype: str) -> None:
     problems.check_sdpa_varlen(framework, case, dtype)

@@ -12,6 +12,7 @@
 #include "ops/gelu.h"
 #include "ops/rms_norm.h"
 #include "ops/sdpa.h"
+#include "ops/sdpa_varlen.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -71,6 +72,23 @@ Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_l
   return plan;
 }
 
+Plan plan_sdpa_varlen(const Layout& q_layout, const Layout& k_layout, const Layout& v_layout,
+                      const Layout& cu_seqlens_q_layout, const Layout& cu_seqlens_k_layout,
+                      const OptionalLayout& sinks_layout, int64_t max_seqlen_q, int64_t max_seqlen_k, int causal,
+                      std::optional<double> scale, std::optional<int64_t> window_left,
+                      std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic,
+                      bool with_logsumexp) {
+  const ArrayView q = view_of(q_layout), k = view_of(k_layout), v = view_of(v_layout);
+  const ArrayView cu_seqlens_q = view_of(cu_seqlens_q_layout), cu_seqlens_k = view_of(cu_seqlens_k_layout);
+  const auto sinks = view_of(sinks_layout);
+  const auto problem = sdpa_varlen_problem(
+      info_of(q), info_of(k), info_of(v), info_of(cu_seqlens_q), info_of(cu_seqlens_k), info_of(sinks), max_seqlen_q,
+      max_seqlen_k, {causal_from(causal), scale, window_left, window_right, softcap, deterministic});
+  Plan plan = sdpa_varlen_plan(problem, q, k, v, cu_seqlens_q, cu_seqlens_k, sinks, with_logsumexp);
+  plan.description = sdpa_varlen_description(problem, plan);
+  return plan;
+}
+
 std::tuple<std::string, Shape> described(const ArrayInfo& array) {
   return {std::string(name_of(array.dtype)), array.shape};
 }
@@ -113,6 +131,9 @@ void define_plans(nb::module_& m) {
   m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
   m.def("plan_sdpa", &plan_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "with_logsumexp"_a);
+  m.def("plan_sdpa_varlen", &plan_sdpa_varlen, "q"_a, "k"_a, "v"_a, "cu_seqlens_q"_a, "cu_seqlens_k"_a,
+        "sinks"_a.none(), "max_seqlen_q"_a, "max_seqlen_k"_a, "causal"_a, "scale"_a.none(), "window_left"_a.none(),
+        "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "with_logsumexp"_a);
 }
 
 }  // namespace fusedops

@@ -31,6 +31,8 @@ struct SdpaVarlen {
                                max_seqlen_k, options);
   }
 
+  std::vector<bool> present() const { return {true, true, true, true, true, has_sinks}; }
+
   std::vector<ArrayInfo> outputs(const SdpaVarlenProblem& problem) const {
     if (returns_logsumexp) return {problem.output(), problem.logsumexp()};
     return {problem.output()};
@@ -48,6 +50,11 @@ struct SdpaVarlen {
     } catch (const ValueError&) {
       fill_with_nan(this->outputs(problem), outputs);
     }
+  }
+
+  Plan plan(const SdpaVarlenProblem& problem, const std::vector<ArrayView>& inputs) const {
+    return sdpa_varlen_plan(problem, inputs[0], inputs[1], inputs[2], inputs[3], inputs[4],
+                            optional_input(inputs, has_sinks, sinks_index), returns_logsumexp);
   }
 
   Arrays composite(const Arrays& inputs, mx::Stream s) const {

@@ -19,8 +19,6 @@ constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few ti
 // back, it is less than 2 % of 64 keys. Many rows take long enough to be worth more.
 constexpr int64_t kFewestKeysPerRow = 64, kFewestKeys = 256, kMostKeysNeeded = 512;
 
-std::string truth(bool value) { return value ? "true" : "false"; }
-
 // Which kernel, and what a threadgroup of it computes.
 struct Kernel {
   std::string name;
@@ -50,7 +48,7 @@ Kernel vector_kernel(const SdpaCall& call) {
   const int64_t columns = fitting(problem.value_dim, {128, 256, 512});
   return {"sdpa_decode_vector",
           {metal_type(problem.dtype), std::to_string(head_dim / 64), std::to_string(columns / 128),
-           truth(has_vectors(call, 4)), truth(fills(problem.head_dim, head_dim))},
+           truth(has_vectors(call, 4)), truth(fills(problem.head_dim, head_dim)), truth(call.packed)},
           1,
           columns,
           kSimdgroups};
@@ -67,12 +65,12 @@ Kernel matrix_kernel(const SdpaCall& call, int64_t rows) {
   const bool in_chunks = has_vectors(call, 16 / bytes);
   const bool whole = in_chunks && fills(problem.head_dim, head_dim) && fills(problem.value_dim, columns);
   const int64_t row_blocks = fitting(blocks_of(rows, kFragmentRows), {1, 2, kSimdgroups});
-  return {
-      "sdpa_decode_matrix",
-      {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(columns), truth(in_chunks), truth(whole)},
-      row_blocks * kFragmentRows,
-      columns,
-      kSimdgroups / row_blocks};
+  return {"sdpa_decode_matrix",
+          {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(columns), truth(in_chunks), truth(whole),
+           truth(call.packed)},
+          row_blocks * kFragmentRows,
+          columns,
+          kSimdgroups / row_blocks};
 }
 
 }  // namespace
@@ -93,13 +91,12 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   SdpaCall launched = call;
   launched.parameters.splits = static_cast<int32_t>(splits.count);
   launched.parameters.keys_per_split = static_cast<int32_t>(splits.keys);
-  const Binding partials = splits.count > 1 ? add_sdpa_partials(problem, splits.count, plan) : call.buffers[5];
-  launched.buffers.push_back(partials);
+  const Binding partials = splits.count > 1 ? add_sdpa_partials(call, splits.count, plan) : call.bindings.out;
   plan.launches.push_back({
       .source = kernel.name,
       .kernel = kernel.name,
       .template_arguments = kernel.template_arguments,
-      .buffers = launched.buffers,
+      .buffers = call.buffers(partials),
       .parameters = bytes_of(launched.parameters),
       .threadgroups = {threadgroup_count(row_blocks), threadgroup_count(splits.count),
                        threadgroup_count(column_blocks)},

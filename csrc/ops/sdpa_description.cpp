@@ -6,6 +6,7 @@
 #include "ops/checks.h"
 #include "ops/sdpa_launches.h"
 #include "ops/sdpa_prefill_tiles.h"
+#include "ops/sdpa_varlen.h"
 
 namespace fusedops {
 namespace {
@@ -36,6 +37,8 @@ std::string quantity(double number, const char* unit) {
   }
   return *prefix ? text(number, " ", prefix, unit) : text(static_cast<int64_t>(number), " ", unit);
 }
+
+bool is_prefill(const Launch& launch) { return launch.kernel == "sdpa_prefill"; }
 
 SdpaParameters parameters_of(const Launch& launch) {
   SdpaParameters parameters;
@@ -133,6 +136,16 @@ std::vector<std::string> slow_loads_in_words(const Launch& launch) {
   return lines;
 }
 
+// Which kernel, with what tiles.
+std::vector<std::string> kernel_in_words(const SdpaProblem& problem, const Launch& launch) {
+  const bool prefill = is_prefill(launch);
+  std::vector<std::string> lines{choice_in_words(problem, prefill)};
+  if (!prefill) return lines;
+  lines.push_back(tiles_in_words(problem, PrefillTiles(launch)));
+  for (const std::string& line : slow_loads_in_words(launch)) lines.push_back(line);
+  return lines;
+}
+
 std::string splits_in_words(const SdpaProblem& problem, const Launch& launch) {
   const SdpaParameters parameters = parameters_of(launch);
   if (parameters.splits > 1)
@@ -168,8 +181,12 @@ double bytes_of(const std::vector<ArrayInfo>& arrays) {
   return bytes;
 }
 
-std::string traffic_in_words(const SdpaProblem& problem, const Plan& plan, bool prefill,
-                             const std::optional<ArrayInfo>& mask) {
+std::string partials_in_words(const Plan& plan) {
+  if (plan.scratch.empty()) return "";
+  return "; partial results " + quantity(bytes_of(plan.scratch), "B") + ", written and read";
+}
+
+std::string traffic_in_words(const SdpaProblem& problem, const Plan& plan, const std::optional<ArrayInfo>& mask) {
   const double element_size = size_of(problem.dtype);
   const double kv_heads = static_cast<double>(problem.batch) * problem.kv_heads;
   const double key_bytes = element_size * (problem.head_dim + problem.value_dim);
@@ -180,13 +197,22 @@ std::string traffic_in_words(const SdpaProblem& problem, const Plan& plan, bool 
       text("device memory: ", quantity(queries + keys + outputs, "B"), " at least: q ", quantity(queries, "B"),
            ", k and v ", quantity(keys, "B"), ", results ", quantity(outputs, "B"));
   if (mask) words += ", and the mask's " + quantity(bytes_of(*mask), "B");
-  if (prefill) {
+  if (is_prefill(plan.launches[0])) {
     const double loaded = kv_heads * keys_loaded(problem, PrefillTiles(plan.launches[0])) * key_bytes;
     words += "; k and v are loaded once for each tile of rows, " + quantity(loaded, "B") + ", mostly from cache";
   }
-  if (!plan.scratch.empty())
-    words += "; partial results " + quantity(bytes_of(plan.scratch), "B") + ", written and read";
-  return words;
+  return words + partials_in_words(plan);
+}
+
+std::string packed_traffic_in_words(const SdpaVarlenProblem& problem, const Plan& plan) {
+  const SdpaProblem& longest = problem.longest;
+  const double element_size = size_of(longest.dtype);
+  const double queries = element_size * problem.total_queries * longest.query_heads * longest.head_dim;
+  const double keys = element_size * problem.total_keys * longest.kv_heads * (longest.head_dim + longest.value_dim);
+  const double outputs = bytes_of(plan.outputs);
+  return text("device memory: ", quantity(queries + keys + outputs, "B"), " at least: q ", quantity(queries, "B"),
+              ", k and v ", quantity(keys, "B"), ", results ", quantity(outputs, "B")) +
+         partials_in_words(plan);
 }
 
 }  // namespace
@@ -195,17 +221,25 @@ std::vector<std::string> sdpa_description(const SdpaProblem& problem, const Plan
                                           const std::optional<ArrayInfo>& mask) {
   if (plan.launches.empty()) return {};
   const Launch& launch = plan.launches[0];
-  const bool prefill = launch.kernel == "sdpa_prefill";
   const double visible = visible_scores(problem);
-  std::vector<std::string> lines{choice_in_words(problem, prefill)};
-  if (prefill) {
-    lines.push_back(tiles_in_words(problem, PrefillTiles(launch)));
-    for (const std::string& line : slow_loads_in_words(launch)) lines.push_back(line);
-  }
+  std::vector<std::string> lines = kernel_in_words(problem, launch);
   lines.push_back(splits_in_words(problem, launch));
   lines.push_back(skipped_in_words(problem, visible, mask.has_value()));
   lines.push_back(work_in_words(problem, visible));
-  lines.push_back(traffic_in_words(problem, plan, prefill, mask));
+  lines.push_back(traffic_in_words(problem, plan, mask));
+  return lines;
+}
+
+std::vector<std::string> sdpa_varlen_description(const SdpaVarlenProblem& problem, const Plan& plan) {
+  if (plan.launches.empty()) return {};
+  const Launch& launch = plan.launches[0];
+  std::vector<std::string> lines = kernel_in_words(problem.longest, launch);
+  lines.push_back(splits_in_words(problem.longest, launch));
+  lines.push_back(text("skipped: tiles of keys outside of a sequence and its band; lengths are read on the device (",
+                       problem.sequences, " sequences), wrong ones make every result NaN"));
+  lines.push_back(text("work: ", 2 * (problem.longest.head_dim + problem.longest.value_dim),
+                       " FLOP for each query of a query head and each key that it sees"));
+  lines.push_back(packed_traffic_in_words(problem, plan));
   return lines;
 }
 

@@ -25,43 +25,18 @@ int32_t extent(std::string_view name, int64_t value) {
   return static_cast<int32_t>(value);
 }
 
-SdpaParameters parameters_of(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
-                             const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks,
-                             bool with_logsumexp) {
-  SdpaParameters parameters{};
-  set_broadcast_strides(parameters.q_strides, q);
-  set_broadcast_strides(parameters.k_strides, k);
-  set_broadcast_strides(parameters.v_strides, v);
-  set_broadcast_strides(parameters.mask_strides, mask);
-  set_broadcast_strides(parameters.sinks_strides, sinks);
-  // Band::unbounded is far from what overflows when a query is added.
-  parameters.first_key_shift = problem.band.first_key(0);
-  parameters.last_key_shift = problem.band.last_key(0);
-  parameters.query_heads = extent("query_heads", problem.query_heads);
-  parameters.group_size = extent("group_size", problem.group_size());
-  parameters.query_length = extent("query_length", problem.query_length);
-  extent("query_length times the query heads of a KV head", problem.rows_of_kv_head());
-  parameters.key_length = extent("key_length", problem.key_length);
-  parameters.head_dim = extent("head_dim", problem.head_dim);
-  parameters.value_dim = extent("value_dim", problem.value_dim);
-  parameters.mask_type = operand_type(mask);
-  parameters.sinks_type = operand_type(sinks);
-  parameters.with_logsumexp = with_logsumexp;
-  parameters.scale = problem.scale;
-  parameters.softcap = problem.softcap;
-  return parameters;
-}
-
-std::vector<Binding> buffers_of(bool has_mask, bool has_sinks, bool with_logsumexp) {
-  const auto input = [](int index) { return Binding{BufferRole::input, index}; };
-  const auto output = [](int index) { return Binding{BufferRole::output, index}; };
-  return {input(0),
-          input(1),
-          input(2),
-          input(has_mask ? 3 : 0),
-          input(has_sinks ? 4 : 0),
-          output(0),
-          output(with_logsumexp ? 1 : 0)};
+SdpaBindings bindings_of(bool has_mask, bool has_sinks, bool with_logsumexp) {
+  return {
+      .q = input_buffer(0),
+      .k = input_buffer(1),
+      .v = input_buffer(2),
+      .mask = input_buffer(has_mask ? 3 : 0),
+      .sinks = input_buffer(has_sinks ? 4 : 0),
+      .cu_seqlens_q = input_buffer(0),
+      .cu_seqlens_k = input_buffer(0),
+      .out = output_buffer(0),
+      .logsumexp = output_buffer(with_logsumexp ? 1 : 0),
+  };
 }
 
 // Whether the decode kernels are the better ones: with no more rows (queries of query heads that share a KV head) than
@@ -87,10 +62,49 @@ bool has_vectors(const ArrayView& array, int64_t elements) {
          is_aligned(array, elements * size_of(array.dtype));
 }
 
+SdpaParameters sdpa_parameters(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
+                               const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks,
+                               bool with_logsumexp) {
+  SdpaParameters parameters{};
+  set_broadcast_strides(parameters.q_strides, q);
+  set_broadcast_strides(parameters.k_strides, k);
+  set_broadcast_strides(parameters.v_strides, v);
+  set_broadcast_strides(parameters.mask_strides, mask);
+  set_broadcast_strides(parameters.sinks_strides, sinks);
+  // Band::unbounded is far from what overflows when a query is added.
+  parameters.first_key_shift = problem.band.first_key(0);
+  parameters.last_key_shift = problem.band.last_key(0);
+  parameters.query_heads = extent("query_heads", problem.query_heads);
+  parameters.group_size = extent("group_size", problem.group_size());
+  parameters.query_length = extent("query_length", problem.query_length);
+  extent("query_length times the query heads of a KV head", problem.rows_of_kv_head());
+  parameters.key_length = extent("key_length", problem.key_length);
+  parameters.head_dim = extent("head_dim", problem.head_dim);
+  parameters.value_dim = extent("value_dim", problem.value_dim);
+  parameters.max_seqlen_q = parameters.query_length;
+  parameters.max_seqlen_k = parameters.key_length;
+  parameters.mask_type = operand_type(mask);
+  parameters.sinks_type = operand_type(sinks);
+  parameters.with_logsumexp = with_logsumexp;
+  parameters.scale = problem.scale;
+  parameters.softcap = problem.softcap;
+  return parameters;
+}
+
 uint32_t threadgroup_count(int64_t count) {
   if (count > std::numeric_limits<int32_t>::max())
     checks::fail<ValueError>("q has too many rows for one launch on a GPU");
   return static_cast<uint32_t>(count);
+}
+
+void add_sdpa(const SdpaCall& call, Plan& plan) {
+  const auto is_empty = [](const ArrayInfo& array) { return element_count(array.shape) == 0; };
+  if (std::all_of(plan.outputs.begin(), plan.outputs.end(), is_empty)) return;
+  if (call.problem.deterministic && !sdpa_prefill_takes(call)) refuse_deterministic(call.problem);
+  if (prefill_is_better(call.problem) && sdpa_prefill_takes(call))
+    add_sdpa_prefill(call, plan);
+  else
+    add_sdpa_decode(call, plan);
 }
 
 Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
@@ -98,19 +112,17 @@ Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& 
   Plan plan;
   plan.outputs.push_back(problem.output());
   if (with_logsumexp) plan.outputs.push_back(problem.logsumexp());
-  const auto is_empty = [](const ArrayInfo& array) { return element_count(array.shape) == 0; };
-  if (std::all_of(plan.outputs.begin(), plan.outputs.end(), is_empty)) return plan;
-  const SdpaCall call{problem,
-                      q,
-                      k,
-                      v,
-                      parameters_of(problem, q, k, v, mask, sinks, with_logsumexp),
-                      buffers_of(mask.has_value(), sinks.has_value(), with_logsumexp)};
-  if (problem.deterministic && !sdpa_prefill_takes(call)) refuse_deterministic(problem);
-  if (prefill_is_better(problem) && sdpa_prefill_takes(call))
-    add_sdpa_prefill(call, plan);
-  else
-    add_sdpa_decode(call, plan);
+  add_sdpa(
+      {
+          .problem = problem,
+          .q = q,
+          .k = k,
+          .v = v,
+          .parameters = sdpa_parameters(problem, q, k, v, mask, sinks, with_logsumexp),
+          .bindings = bindings_of(mask.has_value(), sinks.has_value(), with_logsumexp),
+          .rows = problem.batch * problem.query_heads * problem.query_length,
+      },
+      plan);
   return plan;
 }
 

@@ -53,6 +53,14 @@ void set_base(SdpaParameters& parameters) {
   parameters.softcap = softcap;
 }
 
+// As row_tile() of the kernel has them.
+int64_t row_tiles(const SdpaCall& call, int64_t rows) {
+  const SdpaProblem& problem = call.problem;
+  if (!call.packed) return problem.batch * problem.kv_heads * blocks_of(problem.rows_of_kv_head(), rows);
+  const int64_t kv_head_rows = int64_t{call.parameters.query_length} * call.parameters.group_size;
+  return problem.kv_heads * std::max<int64_t>(1, kv_head_rows / rows + call.parameters.sequences);
+}
+
 }  // namespace
 
 bool sdpa_prefill_takes(const SdpaCall& call) {
@@ -63,8 +71,7 @@ void add_sdpa_prefill(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
   const Dims dims = compiled_dims(problem);
   const SdpaPrefillTiles& tiles = tiles_of(problem, dims);
-  const int64_t row_tiles = blocks_of(problem.rows_of_kv_head(), tiles.rows());
-  const int64_t threadgroups = problem.batch * problem.kv_heads * row_tiles;
+  const int64_t threadgroups = row_tiles(call, tiles.rows());
   // The first tile may begin before the first key that is seen.
   const int64_t keys = std::min(problem.key_length, most_visible_keys(problem, tiles.rows()) + tiles.keys - 1);
   const SdpaSplits splits =
@@ -79,14 +86,13 @@ void add_sdpa_prefill(const SdpaCall& call, Plan& plan) {
   parameters.splits = static_cast<int32_t>(splits.count);
   parameters.keys_per_split = static_cast<int32_t>(splits.keys);
   set_base(parameters);
-  const Binding partials = splits.count > 1 ? add_sdpa_partials(problem, splits.count, plan) : call.buffers[5];
-  launched.buffers.push_back(partials);
+  const Binding partials = splits.count > 1 ? add_sdpa_partials(call, splits.count, plan) : call.bindings.out;
   plan.launches.push_back({
       .source = "sdpa_prefill",
       .kernel = "sdpa_prefill",
       .template_arguments = {metal_type(problem.dtype), std::to_string(dims.head), std::to_string(dims.value),
-                             std::to_string(tiles.row_fragments), std::to_string(tiles.keys)},
-      .buffers = launched.buffers,
+                             std::to_string(tiles.row_fragments), std::to_string(tiles.keys), truth(call.packed)},
+      .buffers = call.buffers(partials),
       .parameters = bytes_of(parameters),
       .threadgroups = {threadgroup_count(threadgroups), threadgroup_count(splits.count), 1},
       .threads_per_threadgroup = {SDPA_PREFILL_THREADS, 1, 1},

@@ -5,7 +5,7 @@
 namespace fusedops {
 namespace {
 
-// As metal/sdpa_partials.h and sdpa_decode_combine.metal have them.
+// As metal/sdpa_partials.h and sdpa_combine.metal have them.
 constexpr int64_t kChunk = 4;
 constexpr int64_t kCombineColumns = 32 * kChunk;
 constexpr uint32_t kCombineThreads = 256;
@@ -25,24 +25,22 @@ SdpaSplits sdpa_splits(int64_t keys, int64_t tile_keys, int64_t fewest_keys, int
   return {std::max<int64_t>(1, blocks_of(keys, keys_per_split)), keys_per_split};
 }
 
-Binding add_sdpa_partials(const SdpaProblem& problem, int64_t splits, Plan& plan) {
-  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
-  plan.scratch.push_back({DType::float32, {rows, splits, (1 + blocks_of(problem.value_dim, kChunk)) * kChunk}});
+Binding add_sdpa_partials(const SdpaCall& call, int64_t splits, Plan& plan) {
+  const int64_t chunks = 1 + blocks_of(call.problem.value_dim, kChunk);
+  plan.scratch.push_back({DType::float32, {call.rows, splits, chunks * kChunk}});
   return {BufferRole::scratch, static_cast<int>(plan.scratch.size()) - 1};
 }
 
 void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan) {
   const SdpaProblem& problem = call.problem;
-  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kCombineColumns));
-  const Binding sinks = call.buffers[4], out = call.buffers[5], logsumexp = call.buffers[6];
   plan.launches.push_back({
-      .source = "sdpa_decode_combine",
-      .kernel = "sdpa_decode_combine",
-      .template_arguments = {metal_type(problem.dtype)},
-      .buffers = {partials, sinks, out, logsumexp},
+      .source = "sdpa_combine",
+      .kernel = "sdpa_combine",
+      .template_arguments = {metal_type(problem.dtype), truth(call.packed)},
+      .buffers = {partials, call.bindings.sinks, call.bindings.out, call.bindings.logsumexp},
       .parameters = bytes_of(call.parameters),
-      .threadgroups = {threadgroup_count(rows), threadgroup_count(column_blocks), 1},
+      .threadgroups = {threadgroup_count(call.rows), threadgroup_count(column_blocks), 1},
       .threads_per_threadgroup = {kCombineThreads, 1, 1},
   });
 }

@@ -41,4 +41,13 @@ void check_cu_seqlens(char letter, const std::vector<int64_t>& values, int64_t t
 std::vector<SdpaSequence> sdpa_sequences(const SdpaVarlenProblem& problem, const ArrayView& cu_seqlens_q,
                                          const ArrayView& cu_seqlens_k);
 
+// How Metal computes it, without a look at cu_seqlens_q and cu_seqlens_k: where they do not fit, the results are NaN.
+// Of the arrays only their layout counts. The outputs are out, and the logsumexp where asked for.
+Plan sdpa_varlen_plan(const SdpaVarlenProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
+                      const ArrayView& cu_seqlens_q, const ArrayView& cu_seqlens_k,
+                      const std::optional<ArrayView>& sinks, bool with_logsumexp);
+
+// The plan in words, a line each.
+std::vector<std::string> sdpa_varlen_description(const SdpaVarlenProblem& problem, const Plan& plan);
+
 }  // namespace fusedops

@@ -1,6 +1,7 @@
 #include "ops/sdpa_varlen.h"
 
 #include "cpu/cpu.h"
+#include "torch/mps.h"
 #include "torch/operators.h"
 #include "torch/sdpa_options.h"
 #include "torch/stack.h"
@@ -59,11 +60,27 @@ void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   if (logsumexp) stack[1] = give(std::move(*logsumexp));
 }
 
+template <Returns returns>
+void on_mps(StableIValue* stack, uint64_t, uint64_t) {
+  const Arguments arguments(stack);
+  const Tensor &q = arguments.q, &k = arguments.k, &v = arguments.v;
+  const Tensor &cu_seqlens_q = arguments.cu_seqlens_q, &cu_seqlens_k = arguments.cu_seqlens_k;
+  const std::optional<Tensor>& sinks = arguments.sinks;
+  const Plan plan = sdpa_varlen_plan(arguments.problem(), q.layout(), k.layout(), v.layout(), cu_seqlens_q.layout(),
+                                     cu_seqlens_k.layout(), layout(sinks), returns == Returns::out_and_logsumexp);
+  give_all(stack, mps::run(plan, {&q, &k, &v, &cu_seqlens_q, &cu_seqlens_k, pointer_to(sinks)}));
+}
+
+template <Returns returns>
+constexpr Kernel kernel(const char* operator_name) {
+  return {operator_name, on_cpu<returns>, on_mps<returns>};
+}
+
 }  // namespace
 
 std::span<const Kernel> sdpa_varlen_kernels() {
-  static constexpr Kernel kernels[] = {{"sdpa_varlen", on_cpu<Returns::out_and_logsumexp>, nullptr},
-                                       {"sdpa_varlen_inference", on_cpu<Returns::out>, nullptr}};
+  static constexpr Kernel kernels[] = {kernel<Returns::out_and_logsumexp>("sdpa_varlen"),
+                                       kernel<Returns::out>("sdpa_varlen_inference")};
   return kernels;
 }
 

@@ -19,7 +19,6 @@ _GRADIENTS = {
     "sdpa_varlen": "recomputed by a composite of the framework's operations, which pads the sequences to the longest "
     "lengths and stores all scores: O(sequences max_seqlen_q max_seqlen_k) memory",
 }
-_NO_KERNEL = Execution("composite", "the framework's own operations, because there is no Metal kernel for it yet")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -32,21 +31,19 @@ class Explanation:
         arrays: Kind of the arrays and their device, in words.
         execution: How it runs here: path is "metal", "cpu", "composite" or "none"; reason says why.
         plan: What an Apple GPU runs for these arrays: kernels, geometry, scratch memory, and why (its description).
-            None without Metal kernels.
     """
 
     operator: str
     arrays: str
     execution: Execution
-    plan: _core.Plan | None
+    plan: _core.Plan
 
     def __str__(self) -> str:
         """Return the explanation in words."""
         path, reason = self.execution
         lines = [f"fusedops.{self.operator} on {self.arrays}: {path}, {reason}."]
-        if self.plan is not None:
-            lines.append("On Metal:" if path == "metal" else "An Apple GPU would run:")
-            lines += [f"  {line}" for line in _plan_in_words(self.plan)]
+        lines.append("On Metal:" if path == "metal" else "An Apple GPU would run:")
+        lines += [f"  {line}" for line in _plan_in_words(self.plan)]
         lines.append(f"Gradients are {_GRADIENTS[self.operator]}.")
         return "\n".join(lines)
 
@@ -83,10 +80,7 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
         raise TypeError(str(error).replace(plans.ARRAY_TYPE_NAME, backend.ARRAY_TYPE_NAME)) from None
     device = backend.device(first)
     arrays = f"{backend.ARRAY_TYPE_NAME}{f' ({device})' if device else ''}"
-    execution = backend.execution(first)
-    if plan is None and execution.path == "metal":
-        execution = _NO_KERNEL
-    return Explanation(name, arrays, execution, plan)
+    return Explanation(name, arrays, backend.execution(first), plan)
 
 
 def _layout(backend: Backend, argument: Any) -> Any:

@@ -73,6 +73,26 @@ def test_pain_4_strides_beyond_32_bits(tmp_path: Path, queries: int, far: str) -
     np.testing.assert_allclose(out, exact, atol=2e-3)
 
 
+@pytest.mark.parametrize("queries", [2, 40])
+@pytest.mark.parametrize("far", ["row", "head"])
+def test_pain_4_packed_sequences_far_apart(tmp_path: Path, queries: int, far: str) -> None:
+    random = np.random.default_rng(0)
+    heads, keys, dim = 2, 70, 64
+
+    def sparse(name: str, values: NDArray[Any]) -> Sparse:
+        strides = (FAR // 32, dim, 1) if far == "row" else (dim, FAR, 1)
+        return Sparse(tmp_path / name, values, strides if values.ndim == 3 else (1,))
+
+    q, k, v = (random.normal(size=(n, heads, dim)).astype(np.float16) for n in (queries, keys, keys))
+    offsets = [np.array([0, 1, n], np.int32) for n in (queries, keys)]
+    named = {"q": q, "k": k, "v": v, "cu_seqlens_q": offsets[0], "cu_seqlens_k": offsets[1]}
+    inputs = [sparse(*item) for item in named.items()]
+    longest = {"max_seqlen_q": queries, "max_seqlen_k": keys}
+    out = run(fusedops.sdpa_varlen(*(array.layout for array in inputs), **longest), [*inputs, None])
+    exact, _ = reference.sdpa_varlen(*(x.astype(np.float64) for x in (q, k, v)), *offsets)
+    np.testing.assert_allclose(out, exact, atol=2e-3)
+
+
 @pytest.mark.parametrize(("queries", "kernel"), [(1, "sdpa_decode"), (4096, "sdpa_prefill")])
 def test_pain_3_plans_for_more_than_2_32_scores(queries: int, kernel: str) -> None:
     """Plans for a million keys: scratch memory stays small beside them, and what cannot be counted is refused."""

@@ -12,7 +12,7 @@ import pytest
 
 mx = pytest.importorskip("mlx.core")
 
-OPERATORS = ("rms_norm", "gelu", "geglu", "sdpa")
+OPERATORS = ("rms_norm", "gelu", "geglu", "sdpa", "sdpa_varlen")
 DOUBLE = "metal double"
 
 

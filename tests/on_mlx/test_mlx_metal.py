@@ -76,6 +76,21 @@ def test_any_offset_and_step():
         check("sdpa", (q, q[:, :, ::-1], q, None, None, 1, None, None, None, None, False, True))
 
 
+@pytest.mark.parametrize("longest", [1, 40])  # the decode kernel and the prefill kernel
+@pytest.mark.parametrize("has_sinks", [False, True])
+def test_packed_sequences(launched, longest, has_sinks):
+    """Where offsets are right, and where they turn out wrong as they are evaluated."""
+    q, k, v = normal(1 + longest, 4, 16), normal(60, 2, 16), normal(60, 2, 24)
+    cu_seqlens = mx.array([0, 1, 1 + longest]), mx.array([0, 20, 60])
+    options = (normal(4) if has_sinks else None, longest, 50, 1, None, None, None, None, False, True)
+    results = outputs_of(_mlx, "sdpa_varlen", (q, k, v, *cu_seqlens, *options))
+    assert launched and all(kernel.startswith("sdpa_") for kernel in launched)
+    expected = _mlx.sdpa_varlen_composite(q, k, v, *cu_seqlens, *options)
+    assert all(mx.allclose(*pair, atol=1e-5) for pair in zip(results, expected, strict=True))
+    wrong = outputs_of(_mlx, "sdpa_varlen", (q, k, v, cu_seqlens[0], cu_seqlens[1] + 1, *options))
+    assert all(mx.isnan(result).all() for result in wrong)
+
+
 def test_eight_threads(launched):
     calls = {name: arguments() for name, arguments in CALLS.items()}
     mx.eval(*calls.values())

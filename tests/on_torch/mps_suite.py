@@ -20,14 +20,24 @@ from doubles.torch_mps import Double
 from fusedops import sim
 
 ops = torch.ops.fusedops
+
+
+def packed(x: Tensor) -> Any:
+    """Return sdpa_varlen of two sequences, the first of them of one query."""
+    x = x[:, None]
+    cu_seqlens = torch.tensor([0, min(1, len(x)), len(x)], dtype=torch.int32, device=x.device)
+    longest = {"max_seqlen_q": len(x), "max_seqlen_k": len(x)}
+    return fusedops.sdpa_varlen(x, x, x, cu_seqlens, cu_seqlens, return_lse=True, **longest)
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "rms_norm": lambda x: fusedops.rms_norm(x, x[0], weight_offset=1.0),
     "add_rms_norm": lambda x: fusedops.rms_norm(x, x[0], residual=x * 0.5),
     "gelu": lambda x: fusedops.gelu(x, bias=x[0]),
     "geglu": lambda x: fusedops.geglu(x, x * 0.5, approximate="tanh"),
+    "sdpa_varlen": lambda x: packed(x)[0],
     "sdpa": lambda x: fusedops.sdpa(x[None, None], x[None, None], x[None, None], causal=True, return_lse=True),
 }
-WITH_KERNELS = [p for p in torch_problems.all_problems() if p.operator.name != "sdpa_varlen"]
 on_every_operator = pytest.mark.parametrize("name", CALLS)
 
 
@@ -52,10 +62,10 @@ def by_composite(problem: Problem) -> tuple[Tensor, ...]:
 def test_every_operator_launches_kernels(name: str, double: Double) -> None:
     with launches(double) as kernels:
         CALLS[name](torch.randn(3, 16))
-    assert kernels and all(kernel.startswith(name.removeprefix("add_")) for kernel in kernels)
+    assert kernels and all(kernel.startswith(name.removeprefix("add_").removesuffix("_varlen")) for kernel in kernels)
 
 
-@pytest.mark.parametrize("problem", WITH_KERNELS[::2], ids=str)
+@pytest.mark.parametrize("problem", torch_problems.all_problems()[::2], ids=str)
 def test_operators_agree_with_composites(problem: Problem, double: Double) -> None:
     """Both variants, with storage offsets and strides."""
     problem = problem.to(torch.float32).non_contiguous()
@@ -85,6 +95,7 @@ def test_empty_outputs_launch_nothing(name: str, double: Double) -> None:
         "gelu": lambda: fusedops.gelu(x[:0]),
         "geglu": lambda: fusedops.geglu(x[:, :0]),
         "sdpa": lambda: fusedops.sdpa(x[None, None, :0], x[None, None], x[None, None]),
+        "sdpa_varlen": lambda: packed(x[:0])[0],
     }
     with launches(double) as kernels:
         assert empty[name]().numel() == 0

@@ -103,10 +103,8 @@ def sdpa_varlen(
     cu_seqlens_q: ArrayLayout,
     cu_seqlens_k: ArrayLayout,
     sinks: ArrayLayout | None,
-    *options_and_return_lse: Any,
-) -> None:
-    """Check the arguments of fusedops.sdpa_varlen and return None: it has no Metal kernel, and so no plan."""
-    *options, _ = options_and_return_lse
-    offsets = (describe(cu_seqlens_q), describe(cu_seqlens_k))
-    described_sinks = None if sinks is None else describe(sinks)
-    _core.check_sdpa_varlen(describe(q), describe(k), describe(v), *offsets, described_sinks, *options)
+    *options: Any,
+) -> _core.Plan:
+    """Return the plan of fusedops.sdpa_varlen; the options are those of Backend.sdpa_varlen."""
+    offsets = (_native(cu_seqlens_q), _native(cu_seqlens_k))
+    return _core.plan_sdpa_varlen(_native(q), _native(k), _native(v), *offsets, _native_optional(sinks), *options)

@@ -293,7 +293,10 @@ _MIXED_CHANGES: list[dict[str, Any]] = [
 SDPA_VARLEN_CASES = [
     *(dataclasses.replace(_MIXED, **change) for change in _MIXED_CHANGES),
     SdpaVarlenCase(((1, 3000), (2, 40), (1, 1)), (8, 2), (64, 64)),  # decoding: the long one is split over keys
+    SdpaVarlenCase(((1, 300), (0, 4), (1, 0), (1, 1), (1, 77)), (2, 2), (64, 64), sinks=True),  # a row for each head
     SdpaVarlenCase(((300, 300), (150, 150)), (2, 2), (64, 64), causal=True),  # many tiles
+    SdpaVarlenCase(((70, 2500), (0, 9), (3, 10), (40, 1200)), (1, 1), (32, 32), causal=True),  # few tiles, many keys
+    SdpaVarlenCase(((3, 9), (2, 40)), (1, 1), (260, 16)),  # beyond what prefill kernels take
     SdpaVarlenCase(((7, 5), (2, 4)), (2, 1), (5, 40), causal=True),  # more queries than keys: some see nothing
     SdpaVarlenCase(((6, 6),), (2, 1), (72, 72)),
     SdpaVarlenCase(((0, 3), (0, 0)), (2, 1), (16, 16)),

@@ -236,6 +236,7 @@ class MetalKernels:
             "gelu": ("x", "bias"),
             "geglu": ("gate", "up"),
             "sdpa": ("q", "k", "v", "mask", "sinks"),
+            "sdpa_varlen": ("q", "k", "v", "cu_seqlens_q", "cu_seqlens_k", "sinks"),
         }
     )
 

@@ -1,17 +1,18 @@
-// Adds up the partial results of a row, which the other kernels leave for each split of the keys (sdpa_partials.h).
+// Adds up the partial results of a row, which the prefill and decode kernels leave for each split of the keys
+// (sdpa_partials.h).
 //
-// Geometry: threadgroups: x = row of out, y = block of 128 columns; 8 SIMD-groups take the splits in turn, 4 columns a
-// lane. Memory: every partial result once.
+// Geometry: threadgroups: x = row of logsumexp, y = block of 128 columns; 8 SIMD-groups take the splits in turn, 4
+// columns a lane. Memory: every partial result once.
 #include <metal_stdlib>
 
-#include "sdpa_decode.h"
+#include "sdpa_results.h"
 
 using namespace metal;
 
 constant constexpr int SIMDGROUPS = 8;
 
-template <typename T>
-[[kernel, max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] void sdpa_decode_combine(
+template <typename T, bool PACKED>
+[[kernel, max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] void sdpa_combine(
     device const float4* partials [[buffer(0)]], device const uchar* sinks [[buffer(1)]], device T* out [[buffer(2)]],
     device float* logsumexp [[buffer(3)]], constant SdpaParameters& parameters [[buffer(4)]],
     uint3 position [[threadgroup_position_in_grid]], ushort lane [[thread_index_in_simdgroup]],
@@ -39,5 +40,5 @@ template <typename T>
   for (int i = 1; i < SIMDGROUPS; ++i) sum += simdgroup_sums[i * 32 + lane];
   const Normaliser row_normaliser = normaliser(parameters, sinks, index, softmax);
   if (column == 0) write_logsumexp(logsumexp, parameters, index, row_normaliser);
-  write_values(out, parameters, index, row_normaliser, sum, column);
+  write_values<T, PACKED>(out, parameters, index, row_normaliser, sum, column);
 }
