@@ -73,8 +73,8 @@ def sdpa_varlen(
     Sequence i has the queries q[cu_seqlens_q[i] : cu_seqlens_q[i + 1]] and the keys and values from cu_seqlens_k[i] on;
     it sees no other's. Causality and windows are measured within each sequence, as sdpa does. A sequence may be empty;
     queries without keys give zeros. On a CPU one call shares the work of all sequences between the threads, and each
-    sequence's result is what sdpa gives for it alone, bit for bit. On Metal, too, one launch takes them all, or two where
-    keys are split.
+    sequence's result is what sdpa gives for it alone, bit for bit. On Metal, too, one launch takes them all, or
+    two where keys are split.
 
     Args:
         q: (total_q, Hq, D) array of float32, float16 or bfloat16, with any strides.
