@@ -2,8 +2,9 @@
 // v takes the time; where there are few heads the keys are split over several threadgroups (sdpa_decode_matrix.metal).
 //
 // Geometry: threadgroups: x = (batch or packed sequence, head), y = split of the keys, z = block of value columns. 4
-// SIMD-groups take tiles of 32 keys in turn, each with its own online softmax (Milakov & Gimelshein 2018,
-// https://arxiv.org/abs/1805.02867), and are added up at the end. What a SIMD-group does with a tile:
+// SIMD-groups, or 16 where keys and threadgroups are few, take tiles of 32 keys in turn, each with its own online
+// softmax (Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867), and are added up at the end. What a SIMD-group
+// does with a tile:
 //
 //     k: 16 lanes share a key,              logits: a key a lane       v: 32 lanes share a key, 4 columns each
 //        4 elements each, 8 keys a time     -> weights                    (16 or 8 lanes where v is narrow)
@@ -20,7 +21,7 @@
 // are not read.
 //
 // Registers (32 bits) that live long: 8 products, 4 * VALUE_CHUNKS sums and the softmax; 16 to 32 for the loads in
-// flight. Threadgroup memory: 2 KiB * VALUE_CHUNKS.
+// flight. Threadgroup memory: SIMDGROUPS * VALUE_CHUNKS / 2 KiB.
 #include <metal_stdlib>
 
 #include "sdpa_packing.h"
@@ -29,7 +30,6 @@
 
 using namespace metal;
 
-constant constexpr int SIMDGROUPS = 4;
 constant constexpr int TILE_KEYS = 32;  // as many as a SIMD-group has lanes
 constant constexpr int CHUNK = 4;       // elements of a vector
 constant constexpr int KEY_LANES = 16;  // lanes that share a key's elements
@@ -150,9 +150,9 @@ inline void add_values(thread float4* sums, float weight, bool hidden, device co
   }
 }
 
-// A threadgroup has 128 threads. The bound of 512 keeps the compiler to registers of which four threadgroups fit at
+// 16 SIMD-groups have 512 threads. With 4 that bound keeps the compiler to registers of which four threadgroups fit at
 // once.
-template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, bool vectors, bool whole, bool PACKED>
+template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool vectors, bool whole, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode_vector(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
     device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]],
