@@ -7,8 +7,7 @@
 //
 // Geometry: threadgroups: x = (batch or packed sequence, KV head, 8, 16 or 32 rows), y = split of the keys, z = block
 // of VALUE_DIM columns. 4 SIMD-groups: all of them take the same 8 rows and other keys, 2 and 2 the same of 16, or each
-// its own 8 of 32. Where keys are few and so are threadgroups, 16 SIMD-groups share them out in the same way, instead
-// of a second kernel. A SIMD-group goes through its keys in tiles of 16, with an online softmax (Milakov & Gimelshein
+// its own 8 of 32. A SIMD-group goes through its keys in tiles of 16, with an online softmax (Milakov & Gimelshein
 // 2018, https://arxiv.org/abs/1805.02867) for each row:
 //
 //                     8 keys a fragment             VALUE_DIM
@@ -35,8 +34,7 @@
 // not read.
 //
 // Registers (32 bits) that live long: HEAD_DIM / 4 for q (half of that in 16 bits), VALUE_DIM / 4 for the sums, 4 for
-// the scores, 32 for the loads in flight. Threadgroup memory: 12 KiB, with VALUE_DIM 64 half of that; 16 KiB with 16
-// SIMD-groups.
+// the scores, 32 for the loads in flight. Threadgroup memory: 12 KiB, with VALUE_DIM 64 half of that.
 #include <metal_stdlib>
 
 #include "chunk.h"
@@ -47,7 +45,7 @@
 
 using namespace metal;
 
-constant constexpr int MOST_ROW_BLOCKS = 4;  // of a threadgroup
+constant constexpr int SIMDGROUPS = 4;
 constant constexpr int TILE_FRAGMENTS = 2;
 constant constexpr int TILE_KEYS = TILE_FRAGMENTS * FRAGMENT_SIZE;
 
@@ -268,9 +266,9 @@ inline int first_of_four(int i, FragmentPosition position) {
   return i / FOURS * value_block<T>() + position.column / 2 * chunk_size<T>() + i % FOURS * 4;
 }
 
-// 16 SIMD-groups have 512 threads. With 4 that bound keeps the compiler to registers of which four threadgroups fit at
+// A threadgroup has 128 threads. The bound of 512 keeps the compiler to registers of which four threadgroups fit at
 // once.
-template <typename T, int HEAD_DIM, int VALUE_DIM, int SIMDGROUPS, bool in_chunks, bool whole, bool PACKED>
+template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode_matrix(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
     device const uchar* mask [[buffer(3)]], device const uchar* sinks [[buffer(4)]],
@@ -279,8 +277,8 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int SIMDGROUPS, bool in_chunk
     constant SdpaParameters& parameters [[buffer(10)]], uint3 group [[threadgroup_position_in_grid]],
     uint3 groups [[threadgroups_per_grid]], ushort lane [[thread_index_in_simdgroup]],
     ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
-  constexpr int FOURS = VALUE_DIM / 16;  // of columns of the sums that a lane holds
-  constexpr int EXCHANGED = FOURS * SIMDGROUPS < 32 ? FOURS : 32 / SIMDGROUPS;  // at once
+  constexpr int FOURS = VALUE_DIM / 16;             // of columns of the sums that a lane holds
+  constexpr int EXCHANGED = FOURS < 8 ? FOURS : 8;  // at once
   threadgroup Softmax softmaxes[SIMDGROUPS * FRAGMENT_SIZE];
   threadgroup float4 exchange[(SIMDGROUPS - 1) * EXCHANGED * 32];
 
@@ -294,7 +292,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int SIMDGROUPS, bool in_chunk
   const int split = group.y;
   const int most_rows = parameters.group_size * parameters.max_seqlen_q;
   const int row_blocks = (most_rows + FRAGMENT_SIZE - 1) / FRAGMENT_SIZE;
-  const int blocks_together = row_blocks <= 2 ? row_blocks : MOST_ROW_BLOCKS;
+  const int blocks_together = row_blocks <= 2 ? row_blocks : SIMDGROUPS;
   const int row_block = simdgroup % blocks_together;
   const int key_groups = SIMDGROUPS / blocks_together, key_group = simdgroup / blocks_together;
   const int threadgroups = (row_blocks + blocks_together - 1) / blocks_together;

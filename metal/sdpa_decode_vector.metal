@@ -1,10 +1,11 @@
-// Attention of few queries over many keys, for a KV head with a single row: one query of one query head. Reading k and
-// v takes the time; where there are few heads the keys are split over several threadgroups (sdpa_decode_matrix.metal).
+// Attention of few queries over many keys, a row at a time: one query of one query head. For KV heads with a single
+// row, where reading k and v takes the time, and for few rows over few keys, which are in the cache: there more
+// threadgroups are worth more than sharing what they read.
 //
-// Geometry: threadgroups: x = (batch or packed sequence, head), y = split of the keys, z = block of value columns. 4
-// SIMD-groups, or 16 where keys and threadgroups are few, take tiles of 32 keys in turn, each with its own online
-// softmax (Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867), and are added up at the end. What a SIMD-group
-// does with a tile:
+// Geometry: threadgroups: x = (batch or packed sequence, KV head, row), y = split of the keys, z = block of value
+// columns. 4 SIMD-groups, or 16 where keys are few, take tiles of 32 keys in turn, each with its own online softmax
+// (Milakov & Gimelshein 2018, https://arxiv.org/abs/1805.02867), and are added up at the end. Where there are too few
+// threadgroups the keys are split over several (sdpa_decode_matrix.metal). What a SIMD-group does with a tile:
 //
 //     k: 16 lanes share a key,              logits: a key a lane       v: 32 lanes share a key, 4 columns each
 //        4 elements each, 8 keys a time     -> weights                    (16 or 8 lanes where v is narrow)
@@ -150,8 +151,8 @@ inline void add_values(thread float4* sums, float weight, bool hidden, device co
   }
 }
 
-// 16 SIMD-groups have 512 threads. With 4 that bound keeps the compiler to registers of which four threadgroups fit at
-// once.
+// 16 SIMD-groups have 512 threads. With 4 of them that bound keeps the compiler to registers of which four threadgroups
+// fit at once.
 template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool vectors, bool whole, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(512)]] void sdpa_decode_vector(
     device const T* q [[buffer(0)]], device const T* k [[buffer(1)]], device const T* v [[buffer(2)]],
@@ -171,10 +172,11 @@ template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool ve
     return;
   }
 
-  const int index = group.x;
-  const Head head = {sequence_at<PACKED>(parameters, packing, index / parameters.query_heads),
-                     index % parameters.query_heads};
-  const Row row = row_at(parameters, head, 0);
+  const int rows = parameters.group_size * parameters.max_seqlen_q,
+            kv_heads = parameters.query_heads / parameters.group_size;
+  const int head_index = int(group.x) / rows;
+  const Head head = {sequence_at<PACKED>(parameters, packing, head_index / kv_heads), head_index % kv_heads};
+  const Row row = row_at(parameters, head, int(group.x) % rows);
   if (!row.exists) return;
   q += row.q_offset;
   k += head_offset(parameters.k_strides, head, head.sequence.first_key);

@@ -10,7 +10,7 @@ namespace {
 // As metal/sdpa_decode_*.metal have them.
 constexpr int64_t kSimdgroups = 4, kManySimdgroups = 16;
 constexpr int64_t kTileKeys = 32;
-constexpr int64_t kFragmentRows = 8, kMostRowBlocks = 4;
+constexpr int64_t kFragmentRows = 8;
 
 constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few times over
 
@@ -18,17 +18,20 @@ constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few ti
 // back, it is less than 2 % of 64 keys. Many rows take long enough to be worth more.
 constexpr int64_t kFewestKeysPerRow = 64, kFewestKeys = 256, kMostKeysNeeded = 512;
 
-// Up to so many keys a single threadgroup of many SIMD-groups is done sooner than two kernels, one after the other.
-constexpr int64_t kMostKeysOfOneThreadgroup = 1024;
+// Few rows over few keys, which are in the cache then, are done soonest by a threadgroup of many SIMD-groups for each
+// row, and no second kernel.
+constexpr int64_t kFewRows = 64, kFewKeys = 1024, kFewScores = 32 * 1024;
+constexpr int64_t kMostColumnsOfManySimdgroups = 256;  // more would not fit into threadgroup memory
 
-// As the kernels add up their SIMD-groups: the vector kernel's sums of many would need more memory than there is.
-constexpr int64_t kMostColumnsOfManySimdgroups = 256;
-
-// What a threadgroup computes.
-struct Block {
-  int64_t rows;        // queries of query heads that share a KV head
-  int64_t row_blocks;  // that SIMD-groups share out; they share out the keys of each
-  int64_t columns;     // of the values
+// Which kernel, and what a threadgroup of it computes.
+struct Kernel {
+  std::string name;
+  std::vector<std::string> template_arguments;
+  int64_t rows;     // queries of query heads that share a KV head
+  int64_t columns;  // of the values
+  int64_t simdgroups;
+  int64_t key_groups;   // SIMD-groups that share out a split's keys
+  int64_t fewest_keys;  // of a split
 };
 
 // The smallest of the sizes that holds `extent`, or else the largest.
@@ -44,62 +47,70 @@ bool has_vectors(const SdpaCall& call, int64_t elements) {
   return has_vectors(call.q, elements) && has_vectors(call.k, elements) && has_vectors(call.v, elements);
 }
 
-// The columns are those of which registers hold the sums.
-Block block_of(const SdpaProblem& problem) {
-  const int64_t rows = problem.rows_of_kv_head();
-  if (rows == 1) return {1, 1, fitting(problem.value_dim, {128, 256, 512})};
-  const int64_t row_blocks = fitting(blocks_of(rows, kFragmentRows), {1, 2, kMostRowBlocks});
-  return {row_blocks * kFragmentRows, row_blocks, fitting(problem.value_dim, {64, 128, 256})};
+bool has_few_scores(const SdpaProblem& problem) {
+  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+  const int64_t keys = most_visible_keys(problem, 1);
+  return rows <= kFewRows && keys <= kFewKeys && rows * keys <= kFewScores;
 }
 
-// Which kernel, and how it is instantiated.
-struct Kernel {
-  std::string name;
-  std::vector<std::string> template_arguments;
-};
+// SIMD-groups beyond those with a tile of keys have nothing to do.
+int64_t simdgroups_of_a_row(const SdpaProblem& problem, int64_t columns) {
+  const bool many = has_few_scores(problem) && most_visible_keys(problem, 1) > kSimdgroups * kTileKeys &&
+                    columns <= kMostColumnsOfManySimdgroups;
+  return many ? kManySimdgroups : kSimdgroups;
+}
 
 // For one row. Its lanes hold 1 or 2 vectors of 4 elements for every 64 of head_dim, 1, 2 or 4 for every 128 columns.
-Kernel vector_kernel(const SdpaCall& call, const Block& block, int64_t simdgroups) {
+Kernel vector_kernel(const SdpaCall& call) {
   const SdpaProblem& problem = call.problem;
   const int64_t head_dim = fitting(problem.head_dim, {64, 128});
+  const int64_t columns = fitting(problem.value_dim, {128, 256, 512});
+  const int64_t simdgroups = simdgroups_of_a_row(problem, columns);
   return {"sdpa_decode_vector",
-          {metal_type(problem.dtype), std::to_string(head_dim / 64), std::to_string(block.columns / 128),
+          {metal_type(problem.dtype), std::to_string(head_dim / 64), std::to_string(columns / 128),
            std::to_string(simdgroups), truth(has_vectors(call, 4)), truth(fills(problem.head_dim, head_dim)),
-           truth(call.packed)}};
+           truth(call.packed)},
+          1,
+          columns,
+          simdgroups,
+          simdgroups,
+          has_few_scores(problem) ? kFewKeys : kFewestKeys};
 }
 
-// For several rows. The head_dim is that of which registers hold the query.
-Kernel matrix_kernel(const SdpaCall& call, const Block& block, int64_t simdgroups) {
+// For several rows. The sizes are those of which registers hold the query and the sums. Up to 4 SIMD-groups have rows
+// of their own, those with the same rows share out the keys.
+Kernel matrix_kernel(const SdpaCall& call) {
   const SdpaProblem& problem = call.problem;
   const int64_t bytes = size_of(problem.dtype);
   const int64_t head_dim =
       bytes == 2 ? fitting(problem.head_dim, {64, 128, 256}) : fitting(problem.head_dim, {64, 128});
+  const int64_t columns = fitting(problem.value_dim, {64, 128, 256});
   const bool in_chunks = has_vectors(call, 16 / bytes);
-  const bool whole = in_chunks && fills(problem.head_dim, head_dim) && fills(problem.value_dim, block.columns);
+  const bool whole = in_chunks && fills(problem.head_dim, head_dim) && fills(problem.value_dim, columns);
+  const int64_t rows = problem.rows_of_kv_head();
+  const int64_t row_blocks = fitting(blocks_of(rows, kFragmentRows), {1, 2, kSimdgroups});
   return {"sdpa_decode_matrix",
-          {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(block.columns),
-           std::to_string(simdgroups), truth(in_chunks), truth(whole), truth(call.packed)}};
+          {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(columns), truth(in_chunks), truth(whole),
+           truth(call.packed)},
+          row_blocks * kFragmentRows,
+          columns,
+          kSimdgroups,
+          kSimdgroups / row_blocks,
+          std::clamp(kFewestKeysPerRow * std::min(rows, kFragmentRows * row_blocks), kFewestKeys, kMostKeysNeeded)};
 }
 
 }  // namespace
 
 void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
-  const Block block = block_of(problem);
-  const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(problem.rows_of_kv_head(), block.rows);
-  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, block.columns));
-  const int64_t splits_wanted = blocks_of(kThreadgroupsWanted, row_blocks * column_blocks);
-  const int64_t keys = most_visible_keys(problem, std::min(block.rows, kFragmentRows));
-  const bool in_one = splits_wanted > 1 && keys > kSimdgroups * kTileKeys && keys <= kMostKeysOfOneThreadgroup &&
-                      block.columns <= kMostColumnsOfManySimdgroups;
-  const int64_t simdgroups = in_one ? kManySimdgroups : kSimdgroups;
-  const int64_t fewest_keys =
-      std::clamp(kFewestKeysPerRow * std::min(block.rows, problem.rows_of_kv_head()), kFewestKeys, kMostKeysNeeded);
+  const int64_t kv_head_rows = problem.rows_of_kv_head();
+  const Kernel kernel = kv_head_rows == 1 || has_few_scores(problem) ? vector_kernel(call) : matrix_kernel(call);
+  const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);
+  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
+  const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kFragmentRows));
   // A split is a whole number of tiles for every SIMD-group that takes some of them.
-  const SdpaSplits splits =
-      sdpa_splits(keys, kTileKeys * simdgroups / block.row_blocks, fewest_keys, in_one ? 1 : splits_wanted);
-  const Kernel kernel =
-      block.rows == 1 ? vector_kernel(call, block, simdgroups) : matrix_kernel(call, block, simdgroups);
+  const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, kernel.fewest_keys,
+                                        blocks_of(kThreadgroupsWanted, row_blocks * column_blocks));
 
   SdpaCall launched = call;
   launched.parameters.splits = static_cast<int32_t>(splits.count);
@@ -113,7 +124,7 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
       .parameters = bytes_of(launched.parameters),
       .threadgroups = {threadgroup_count(row_blocks), threadgroup_count(splits.count),
                        threadgroup_count(column_blocks)},
-      .threads_per_threadgroup = {static_cast<uint32_t>(32 * simdgroups), 1, 1},
+      .threads_per_threadgroup = {static_cast<uint32_t>(32 * kernel.simdgroups), 1, 1},
   });
   if (splits.count > 1) add_sdpa_combine(launched, partials, plan);
 }

@@ -21,7 +21,7 @@ BARRIER = re.compile(r"\b(threadgroup|simdgroup)_barrier\(mem_flags::\w+\);")
 CALLS: dict[str, list[Any]] = {
     "rms_norm": [RmsNormCase((3, 4096))],
     "sdpa_combine": [SdpaCase(1, (2, 1), (1, 1100), (64, 64))],
-    "sdpa_decode_matrix": [SdpaCase(1, (4, 2), (1, 100), (64, 200))],
+    "sdpa_decode_matrix": [SdpaCase(17, (4, 2), (1, 100), (64, 200))],
     "sdpa_decode_vector": [SdpaCase(1, (2, 2), (1, 100), (64, 64))],
     "sdpa_prefill": [SdpaCase(1, (2, 2), (40, 100), (64, 64), causal=True)],
 }

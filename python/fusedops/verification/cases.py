@@ -186,7 +186,8 @@ GEGLU_CASES = [
     GegluCase((8, 0), packed=True),
 ]
 
-_SMALL = SdpaCase(2, (4, 2), (5, 13), (16, 16))
+_FEW = SdpaCase(1, (4, 2), (3, 150), (16, 16))  # rows one by one on Metal
+_SMALL = SdpaCase(5, (4, 2), (5, 13), (16, 16))  # eight rows at a time
 _PACKED = SdpaCase(1, (4, 2), (70, 150), (32, 32))  # many rows for each KV head: the CPU's packed path
 _MANY_TILES = SdpaCase(1, (2, 2), (33, 300), (64, 64))
 
@@ -232,42 +233,56 @@ def _variants(case: SdpaCase) -> list[SdpaCase]:
 SDPA_CASES = [
     # What rows do not see does not reach them, not even NaN.
     *(
-        SdpaCase(1, (4, 2), (queries, 70), (16, 24), causal=True, nan=nan)
-        for queries in (2, 40)
+        SdpaCase(batch, (4, 2), (queries, 70), (16, 24), causal=True, nan=nan)
+        for batch, queries in ((1, 2), (9, 2), (1, 40))
         for nan in ("q", "k", "v")
     ),
+    *_variants(_FEW),
     *_variants(_SMALL),
     *_variants(_PACKED),
     dataclasses.replace(_PACKED, window=(40, 40)),  # wide windows: some tiles are seen in full, some in part, some not
     dataclasses.replace(_PACKED, lengths=(150, 150), causal=True, window=50),
     dataclasses.replace(_PACKED, heads=(2, 2), causal=True),  # neighbouring rows see different keys
     dataclasses.replace(_PACKED, heads=(6, 2), window=(20, 10)),
-    SdpaCase(1, (2, 2), (32, 33), (16, 16), causal=True),  # the last tile of keys holds a single one
+    SdpaCase(2, (2, 2), (32, 33), (16, 16), causal=True),  # the last tile of keys holds a single one
     *(
         dataclasses.replace(_MANY_TILES, **change)
         for change in ({}, {"causal": True}, {"mask": "bool"}, {"sinks": True})
     ),
-    *(SdpaCase(1, (2, 1), (3, 9), (dim, dim)) for dim in (1, 3, 8, 40, 72, 80, 96, 112, 128, 160, 192, 256)),
+    *(
+        SdpaCase(batch, (2, 1), (3, 9), (dim, dim))
+        for batch in (1, 11)
+        for dim in (1, 3, 8, 40, 72, 80, 96, 112, 128, 160, 192, 256)
+    ),
     *(SdpaCase(1, (2, 1), (40, 50), (dim, dim), causal=True) for dim in (1, 40, 64, 72, 96, 128, 192, 256)),
-    *(SdpaCase(1, (2, 1), (4, 33), dims) for dims in ((192, 128), (96, 64), (8, 3), (3, 8), (576, 512))),
+    *(
+        SdpaCase(batch, (2, 1), (4, 33), dims)
+        for batch in (1, 9)
+        for dims in ((192, 128), (96, 64), (8, 3), (3, 8), (576, 512))
+    ),
     *(SdpaCase(1, (2, 1), (35, 33), dims, causal=True) for dims in ((192, 128), (5, 40), (40, 5))),
-    *(SdpaCase(2, (8, heads), (1, 77), (64, 64)) for heads in (8, 4, 2, 1)),  # decoding: MHA, GQA, MQA
-    *(SdpaCase(1, (8, 2), (1, keys), (64, 64), causal=True) for keys in (1, 2, 31, 32, 33, 64, 257, 2050)),
+    *(SdpaCase(9, (8, heads), (1, 77), (64, 64)) for heads in (8, 4, 2, 1)),  # decoding: MHA, GQA, MQA
+    *(
+        SdpaCase(batch, (8, 2), (1, keys), (64, 64), causal=True)
+        for batch in (1, 9)
+        for keys in (1, 2, 31, 32, 33, 64, 257)
+    ),
+    SdpaCase(1, (8, 2), (1, 2050), (64, 64), causal=True),
     SdpaCase(1, (2, 1), (1, 3000), (64, 64), sinks=True),  # split over keys
     SdpaCase(1, (2, 1), (1, 3000), (64, 64), window=700),
-    *(SdpaCase(1, (4, 2), (queries, 40), (32, 32), causal=True) for queries in (1, 2, 3, 4, 5, 8, 9, 16, 17)),
+    *(SdpaCase(17, (4, 2), (queries, 40), (32, 32), causal=True) for queries in (1, 2, 3, 4, 5, 8, 9, 16, 17)),
     # Few queries, many keys: rows of one query head or of several; rows and keys in one threadgroup or in several.
-    *(SdpaCase(1, (2, 2), (1, 600), (80, 96), mask="bool", nan=nan) for nan in ("k", "v")),
+    *(SdpaCase(1, (2, 2), (1, keys), (80, 96), mask="bool", nan=nan) for keys in (600, 1100) for nan in ("k", "v")),
     *(SdpaCase(1, (8, 1), (5, 1100), (72, 40), causal=True, window=1050, sinks=True, nan=nan) for nan in (None, "v")),
-    *(SdpaCase(1, (4, 2), (3, 530), (72, 40), mask="float16", layout=layout) for layout in (SWAPPED, TRANSPOSED)),
-    SdpaCase(1, (8, 1), (16, 530), (64, 64), causal="upper_left", mask="bool", mask_shape=("K",), softcap=5.0),
-    SdpaCase(1, (2, 1), (7, 530), (64, 64), window=(300, 0)),
+    *(SdpaCase(1, (4, 2), (3, 1030), (72, 40), mask="float16", layout=layout) for layout in (SWAPPED, TRANSPOSED)),
+    SdpaCase(1, (8, 1), (4, 1030), (64, 64), causal="upper_left", mask="bool", mask_shape=("K",), softcap=5.0),
+    *(SdpaCase(batch, (2, 1), (7, 530), (64, 64), window=(300, 0)) for batch in (1, 6)),
     SdpaCase(1, (8, 8), (1, 40), (16, 16), mask="bool", mask_shape=("H", 1, 1)),  # some rows see nothing
     SdpaCase(1, (1, 1), (16, 16), (16, 8), causal=True, nan="v"),  # in one of the last keys
     SdpaCase(1, (1, 1), (1, 13000), (8, 8)),  # more parts than a SIMD-group has lanes
     SdpaCase(1, (12, 4), (13, 40), (32, 32), causal=True, sinks=True),  # tiles of rows that do not end with a query
     SdpaCase(1, (4, 1), (9, 2100), (32, 32), causal=True, sinks=True),  # many rows, split over keys
-    SdpaCase(1, (2, 2), (20, 30), (16, 16), magnitude=8.0),  # one key takes nearly all the weight
+    SdpaCase(2, (2, 2), (20, 30), (16, 16), magnitude=8.0),  # one key takes nearly all the weight
     SdpaCase(1, (2, 2), (3, 0), (16, 16)),  # no keys
     SdpaCase(1, (2, 2), (0, 3), (16, 16)),
     SdpaCase(0, (2, 2), (3, 3), (16, 16)),
@@ -294,6 +309,7 @@ SDPA_VARLEN_CASES = [
     *(dataclasses.replace(_MIXED, **change) for change in _MIXED_CHANGES),
     SdpaVarlenCase(((1, 3000), (2, 40), (1, 1)), (8, 2), (64, 64)),  # decoding: the long one is split over keys
     SdpaVarlenCase(((1, 300), (0, 4), (1, 0), (1, 1), (1, 77)), (2, 2), (64, 64), sinks=True),  # a row for each head
+    SdpaVarlenCase(((2, 9), (1, 40)) * 9, (4, 2), (64, 40), causal=True),  # many sequences
     SdpaVarlenCase(((300, 300), (150, 150)), (2, 2), (64, 64), causal=True),  # many tiles
     SdpaVarlenCase(((70, 2500), (0, 9), (3, 10), (40, 1200)), (1, 1), (32, 32), causal=True),  # few tiles, many keys
     SdpaVarlenCase(((3, 9), (2, 40)), (1, 1), (260, 16)),  # beyond what prefill kernels take
