@@ -4,10 +4,11 @@
     python bench/metal_on_cuda.py attention --dtype f16 --mlx-headers /path/to/mlx/include
 
 Attention runs beside MLX's own Metal kernels on the same problems, translated alike, their function constants compiled
-in as Metal does; rms_norm, gelu and geglu beside copies of the same bytes; all beside torch's operators. How fast they
-are here says nothing certain about Apple GPUs. But a memory-bound kernel that does not reach a good share of the copy
-bandwidth, or does worse than another kernel through the same translation, has a weakness that it may well have there.
-Attention's results are checked against float64 first. Needs torch with CUDA, and nvcc.
+in as Metal does; packed sequences beside each of them alone; rms_norm, gelu and geglu beside copies of the same bytes;
+all beside torch's operators. How fast they are here says nothing certain about Apple GPUs. But a memory-bound kernel
+that does not reach a good share of the copy bandwidth, or does worse than another kernel through the same translation,
+has a weakness that it may well have there. Attention's results are checked against float64 first. Needs torch with
+CUDA, and nvcc.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,7 @@ if not __package__:  # run as a script: Python then looks for modules in bench/ 
 
 import fusedops
 from bench.cases import ITEM_SIZES, Sdpa, decode, prefill
-from bench.counting import Implementation, fusedops_launches, mlx_launches, random_arrays
+from bench.counting import DTYPES, Implementation, fusedops_launches, mlx_launches, random_arrays
 from bench.mlx_kernels import installed_headers
 from bench.reference import check
 from fusedops.backends import numpy as numpy_backend
@@ -167,6 +169,61 @@ def _torch_sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, is_causal: bo
     return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, enable_gqa=q.shape[1] != k.shape[1])
 
 
+# --- packed sequences
+
+
+HEADS, HEAD_DIM = (32, 8), 128
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Causal attention of packed sequences."""
+
+    name: str
+    lengths: tuple[tuple[int, int], ...]  # queries and keys of each sequence
+
+    def arrays(self, dtype: str) -> list[Array | None]:
+        """Return what sdpa_varlen takes, in its order."""
+        starts = np.concatenate([[[0, 0]], np.cumsum(self.lengths, 0)]).astype(np.int32)
+        (queries, keys), (query_heads, kv_heads) = starts[-1], HEADS
+        random = np.random.default_rng(zlib.crc32(self.name.encode()))
+        shapes = ((queries, query_heads, HEAD_DIM), *2 * [(keys, kv_heads, HEAD_DIM)])
+        packed = [random.standard_normal(shape, np.float32).astype(DTYPES[dtype]) for shape in shapes]
+        return [*packed, *np.ascontiguousarray(starts.T), None]
+
+    def launches(self, dtype: str) -> list[BoundLaunch]:
+        """Return the launches of all sequences together."""
+        arrays = self.arrays(dtype)
+        longest = dict(zip(("max_seqlen_q", "max_seqlen_k"), np.max(self.lengths, 0).tolist(), strict=True))
+        layouts = [numpy_backend.layout(array) for array in arrays[:-1]]
+        return bind_plan(fusedops.sdpa_varlen(*layouts, causal=True, **longest), arrays)[0]
+
+    def seconds_one_by_one(self, dtype: str) -> float:
+        """Return the time of sdpa of each sequence, one after the other; those of equal lengths take equal time."""
+        total = 0.0
+        for queries, keys in set(self.lengths):
+            case = replace(prefill(queries, heads=HEADS, head_dim=HEAD_DIM), key_length=keys)
+            launches, _ = fusedops_launches(case, random_arrays(case, dtype))
+            total += self.lengths.count((queries, keys)) * launches_seconds(launches)
+        return total
+
+
+PACKED = [
+    Packed("4 prompts of 1024", ((1024, 1024),) * 4),
+    Packed("a prompt of 4096, 63 of 32", ((4096, 4096), *((32, 32),) * 63)),
+    Packed("16 decoded with 8192 keys", ((1, 8192),) * 16),
+    Packed("64 decoded, one with 32768 keys, 63 with 512", ((1, 32768), *((1, 512),) * 63)),
+]
+
+
+def time_packed(dtype: str) -> None:
+    """Print the table of packed sequences."""
+    print(f"{dtype}\n{'packed':46} {'us':>8} {'one by one us':>14} {'one by one/packed':>18}")
+    for case in PACKED:
+        packed, one_by_one = launches_seconds(case.launches(dtype)), case.seconds_one_by_one(dtype)
+        print(f"{case.name:46} {packed * 1e6:8.1f} {one_by_one * 1e6:14.1f} {one_by_one / packed:18.2f}", flush=True)
+
+
 # --- clocks
 
 
@@ -226,7 +283,7 @@ def as_tensor(array: Array, dtype: str) -> torch.Tensor:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="bench/metal_on_cuda.py", description="Times the Metal kernels as CUDA.")
-    parser.add_argument("what", nargs="?", choices=("rows", "attention", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("rows", "attention", "packed", "all"), default="all")
     parser.add_argument("--dtype", choices=ITEM_SIZES, default="f16", help="of attention; default: %(default)s")
     parser.add_argument(
         "--mlx-headers",
@@ -237,10 +294,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(argv)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; least of {ROUNDS} rounds")
-    if options.what != "attention":
+    if options.what in ("rows", "all"):
         time_rows()
-    if options.what != "rows":
+    if options.what in ("attention", "all"):
         time_attention(options.dtype, options.mlx_headers)
+    if options.what in ("packed", "all"):
+        time_packed(options.dtype)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ template <typename T, bool PACKED>
 
   float4 sum = 0;
   if (column < parameters.value_dim)
-    for (int split = simdgroup; split < parameters.splits; split += SIMDGROUPS)
-      sum += partials[split * size + 1 + column / 4] * rescaling(partials[split * size].x, maximum);
+    for (int split = simdgroup; split < parameters.splits; split += SIMDGROUPS) {
+      const float4 part = partials[split * size];
+      if (part.y != 0) sum += partials[split * size + 1 + column / 4] * rescaling(part.x, maximum);
+    }
   if (simdgroup != 0) simdgroup_sums[simdgroup * 32 + lane] = sum;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (simdgroup != 0) return;

@@ -384,8 +384,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole, b
       }
       const int column = first_column + first_of_four<T>(start + i, position);
       if (parameters.splits > 1) {
-        if (column == 0) write_partial_softmax(partial, total);
-        write_partial_values(partial, parameters, sum, column);
+        write_partial(partial, parameters, total, sum, column);
       } else {
         if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);
         write_values<T, PACKED>(out, parameters, row.index, row_normaliser, sum, column);

@@ -244,8 +244,7 @@ template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool ve
   const int column = first_column + thread_index * CHUNK;
   if (parameters.splits > 1) {
     device float4* partial = partials + partial_offset(parameters, row.index, group.y);
-    if (column == 0) write_partial_softmax(partial, total);
-    write_partial_values(partial, parameters, sum, column);
+    write_partial(partial, parameters, total, sum, column);
   } else {
     const Normaliser row_normaliser = normaliser(parameters, sinks, row.index, total);
     if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);

@@ -3,7 +3,8 @@
 //
 //     (maximum, sum of the weights, 0, 0), then the sums of weight * value, padded to a multiple of four columns
 //
-// with weight = exp(logit - maximum). Those of a row's splits follow one another.
+// with weight = exp(logit - maximum). Those of a row's splits follow one another. Where the row sees none of a split's
+// keys the sum is 0, and nothing else needs to be there.
 #pragma once
 
 #include <metal_stdlib>

@@ -432,6 +432,7 @@ template <typename T, int VALUE_DIM>
 inline void write_partial(device float4* partial, constant SdpaParameters& parameters,
                           thread const SoftmaxState<VALUE_DIM>& state, float sum, FragmentPosition position) {
   if (position.column == 0) write_partial_softmax(partial, {state.maximum, sum});
+  if (sum == 0) return;
   device float2* values = (device float2*)(partial + 1);
   const int columns = (partial_size(parameters) - 1) * PARTIAL_CHUNK;
 #pragma unroll

@@ -22,9 +22,11 @@ inline void write_values(device T* out, constant SdpaParameters& parameters, lon
     if (first_column + i < parameters.value_dim) out[i] = T(sum[i] * normaliser.factor);
 }
 
-inline void write_partial_values(device float4* partial, constant SdpaParameters& parameters, float4 sum,
-                                 int first_column) {
-  if (first_column < parameters.value_dim) partial[1 + first_column / PARTIAL_CHUNK] = sum;
+// Of a split in which the row's softmax is `softmax`.
+inline void write_partial(device float4* partial, constant SdpaParameters& parameters, Softmax softmax, float4 sum,
+                          int first_column) {
+  if (first_column == 0) write_partial_softmax(partial, softmax);
+  if (softmax.sum != 0 && first_column < parameters.value_dim) partial[1 + first_column / PARTIAL_CHUNK] = sum;
 }
 
 // One of all threads of a launch.

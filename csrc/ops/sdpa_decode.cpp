@@ -105,12 +105,13 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
   const int64_t kv_head_rows = problem.rows_of_kv_head();
   const Kernel kernel = kv_head_rows == 1 || has_few_scores(problem) ? vector_kernel(call) : matrix_kernel(call);
-  const int64_t row_blocks = problem.batch * problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);
+  const int64_t blocks = problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);  // of each batch
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
   const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kFragmentRows));
   // A split is a whole number of tiles for every SIMD-group that takes some of them.
+  const int64_t busy_threadgroups = std::max<int64_t>(1, call.full_batches * blocks * column_blocks);
   const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, kernel.fewest_keys,
-                                        blocks_of(kThreadgroupsWanted, row_blocks * column_blocks));
+                                        blocks_of(kThreadgroupsWanted, busy_threadgroups));
 
   SdpaCall launched = call;
   launched.parameters.splits = static_cast<int32_t>(splits.count);
@@ -122,7 +123,7 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
       .template_arguments = kernel.template_arguments,
       .buffers = call.buffers(partials),
       .parameters = bytes_of(launched.parameters),
-      .threadgroups = {threadgroup_count(row_blocks), threadgroup_count(splits.count),
+      .threadgroups = {threadgroup_count(problem.batch * blocks), threadgroup_count(splits.count),
                        threadgroup_count(column_blocks)},
       .threads_per_threadgroup = {static_cast<uint32_t>(32 * kernel.simdgroups), 1, 1},
   });

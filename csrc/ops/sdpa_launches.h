@@ -28,7 +28,8 @@ struct SdpaCall {
   const ArrayView& v;
   SdpaParameters parameters;  // all but what only one of the kernels takes
   SdpaBindings bindings;
-  int64_t rows;  // of out
+  int64_t rows;          // of out
+  int64_t full_batches;  // as many of them as all keys together would fill
   bool packed = false;
 
   // What the prefill and decode kernels are bound to.

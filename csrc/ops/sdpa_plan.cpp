@@ -121,6 +121,7 @@ Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& 
           .parameters = sdpa_parameters(problem, q, k, v, mask, sinks, with_logsumexp),
           .bindings = bindings_of(mask.has_value(), sinks.has_value(), with_logsumexp),
           .rows = problem.batch * problem.query_heads * problem.query_length,
+          .full_batches = problem.batch,
       },
       plan);
   return plan;

@@ -75,6 +75,7 @@ Plan sdpa_varlen_plan(const SdpaVarlenProblem& problem, const ArrayView& q, cons
               parameters_of(problem, queries, keys, values, cu_seqlens_q, cu_seqlens_k, sinks, with_logsumexp),
           .bindings = bindings_of(sinks.has_value(), with_logsumexp),
           .rows = problem.total_queries * longest.query_heads,
+          .full_batches = blocks_of(problem.total_keys, std::max<int64_t>(1, longest.key_length)),
           .packed = true,
       },
       plan);
