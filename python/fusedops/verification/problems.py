@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import reference
-from .cases import Case, GegluCase, GeluCase, RmsNormCase, SdpaCase, SdpaVarlenCase
+from .cases import CONTIGUOUS, SWAPPED, Case, GegluCase, GeluCase, RmsNormCase, SdpaCase, SdpaVarlenCase
 from .frameworks import Framework
 from .reference import Precision
 
@@ -64,6 +64,17 @@ class Operands:
         if nan and values.size:
             values.flat[self.random.integers(values.size)] = np.nan
         return self.place(values, dtype, layout)
+
+    def packed(self, shape: tuple[int, int, int], nan: bool) -> tuple[Any, Any]:
+        """Return the same of (length, heads, dimension): in memory heads first, or where those are swapped, second.
+
+        So it is heads that are alike in an expanded layout. Equal keys and values would make sums of equal numbers, which
+        are rounded in the same direction again and again, or not at all.
+        """
+        length, heads, dimension = shape
+        layout = {CONTIGUOUS: SWAPPED, SWAPPED: CONTIGUOUS}.get(self.case.layout, self.case.layout)
+        array, values = self.normal((heads, length, dimension), layout=layout, nan=nan)
+        return self.framework.swap_axes(array, 0, 1), values.swapaxes(0, 1)
 
     def booleans(self, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """Return (array, values), three of four True."""
@@ -144,7 +155,8 @@ def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
     def attend(values: Floats, rounded: Precision) -> tuple[Floats, Floats]:
         return reference.sdpa(exact_q, exact_k, values, mask=exact_mask, sinks=exact_sinks, **options, rounded=rounded)
 
-    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend)
+    size = _score_size(exact_q, exact_k, case.scale)
+    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend, size)
     alone = framework.operators.sdpa(q, k, v, **call)
     np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")
 
@@ -155,9 +167,9 @@ def check_sdpa_varlen(framework: Framework, case: SdpaVarlenCase, dtype: str) ->
     (query_heads, kv_heads), (head_dim, value_dim) = case.heads, case.dims
     offsets = case.offsets()
     queries, keys = (int(own[-1]) for own in offsets)
-    q, exact_q = operands.normal((queries, query_heads, head_dim), nan=case.nan == "q")
-    k, exact_k = operands.normal((keys, kv_heads, head_dim), nan=case.nan == "k")
-    v, exact_v = operands.normal((keys, kv_heads, value_dim), nan=case.nan == "v")
+    q, exact_q = operands.packed((queries, query_heads, head_dim), nan=case.nan == "q")
+    k, exact_k = operands.packed((keys, kv_heads, head_dim), nan=case.nan == "k")
+    v, exact_v = operands.packed((keys, kv_heads, value_dim), nan=case.nan == "v")
     sinks, exact_sinks = operands.normal((query_heads,), "float32" if case.sinks else None)
     cu_seqlens = [framework.array(own, "int32") for own in offsets]
     options = {"causal": case.causal, "scale": case.scale, "window": case.window, "softcap": case.softcap}
@@ -169,7 +181,8 @@ def check_sdpa_varlen(framework: Framework, case: SdpaVarlenCase, dtype: str) ->
         arrays = (exact_q, exact_k, values, *offsets)
         return reference.sdpa_varlen(*arrays, sinks=exact_sinks, **options, rounded=rounded)
 
-    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend)
+    size = _score_size(exact_q, exact_k, case.scale)
+    assert_attention_accurate(framework, dtype, (out, logsumexp), exact_v, attend, size)
     alone = framework.operators.sdpa_varlen(q, k, v, *cu_seqlens, **call)
     np.testing.assert_array_equal(framework.numpy(alone), framework.numpy(out), "differs without return_lse")
 
@@ -180,8 +193,13 @@ def assert_attention_accurate(
     results: tuple[Any, Any],
     v: Floats,
     attend: Callable[[Floats, Precision], tuple[Floats, Floats]],
+    score_size: float,
 ) -> None:
-    """Judge (out, logsumexp) by what `attend` makes of values at a precision."""
+    """Judge (out, logsumexp) by what `attend` makes of values at a precision.
+
+    Scores are sums, too: 2^-24 of `score_size`, which they add up, may be lost in one, and that is a relative error of
+    its weight.
+    """
     out, logsumexp = results
     assert framework.dtype(out) == dtype
     assert framework.dtype(logsumexp) == "float32"
@@ -189,8 +207,15 @@ def assert_attention_accurate(
     naive, _ = attend(v, Precision(dtype))
     # Values of both signs may cancel: errors are relative to what is added up.
     added_up, _ = attend(np.abs(v), reference.EXACT)
-    unit = np.nan_to_num(added_up, nan=0.0, posinf=0.0).max(initial=0)
+    weight_unit = max(1.0, score_size * 2.0**-24 / TINY["float32"])
+    unit = weight_unit * np.nan_to_num(added_up, nan=0.0, posinf=0.0).max(initial=0)
     assert_accurate(framework, framework.numpy(out), exact, naive, dtype, unit)
     _, naive_logsumexp = attend(v, Precision("float32"))
     # An error of a logarithm is a relative error of what it stands for.
-    assert_accurate(framework, framework.numpy(logsumexp), exact_logsumexp, naive_logsumexp, "float32", unit=1.0)
+    assert_accurate(framework, framework.numpy(logsumexp), exact_logsumexp, naive_logsumexp, "float32", weight_unit)
+
+
+def _score_size(q: Floats, k: Floats, scale: float | None) -> float:
+    """Return what the products of a query and a key, scaled, add up at most: by Cauchy and Schwarz."""
+    norms = [np.nan_to_num(np.linalg.norm(x, axis=-1)).max(initial=0) for x in (q, k)]
+    return float(np.prod(norms)) * (max(q.shape[-1], 1) ** -0.5 if scale is None else abs(scale))
