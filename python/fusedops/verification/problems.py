@@ -68,8 +68,8 @@ class Operands:
     def packed(self, shape: tuple[int, int, int], nan: bool) -> tuple[Any, Any]:
         """Return the same of (length, heads, dimension): in memory heads first, or where those are swapped, second.
 
-        So it is heads that are alike in an expanded layout. Equal keys and values would make sums of equal numbers, which
-        are rounded in the same direction again and again, or not at all.
+        So it is heads that are alike in an expanded layout. Equal keys and values would make sums of equal numbers,
+        which are rounded in the same direction again and again, or not at all.
         """
         length, heads, dimension = shape
         layout = {CONTIGUOUS: SWAPPED, SWAPPED: CONTIGUOUS}.get(self.case.layout, self.case.layout)
