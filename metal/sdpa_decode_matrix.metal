@@ -367,8 +367,9 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole, b
 #pragma unroll
     for (int other = 0; other < SIMDGROUPS; ++other)
       if (other < key_groups) factors[other] = rescaling(factors[other], total.maximum);
-    const Normaliser row_normaliser = normaliser(parameters, sinks, row.index, total);
-    device float4* partial = partials + partial_offset(parameters, row.index, split);
+    const long index = row_index(parameters, head, first_row + position.row);
+    const Normaliser row_normaliser = normaliser(parameters, sinks, index, total);
+    device float4* partial = partials + partial_offset(parameters, index, split);
 #pragma unroll
     for (int i = 0; i < EXCHANGED; ++i) {
       if ((i & (key_groups - 1)) != key_group) continue;
@@ -386,8 +387,8 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, bool in_chunks, bool whole, b
       if (parameters.splits > 1) {
         write_partial(partial, parameters, total, sum, column);
       } else {
-        if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);
-        write_values<T, PACKED>(out, parameters, row.index, row_normaliser, sum, column);
+        if (column == 0) write_logsumexp(logsumexp, parameters, index, row_normaliser);
+        write_values<T, PACKED>(out, parameters, index, row_normaliser, sum, column);
       }
     }
   }

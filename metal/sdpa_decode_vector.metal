@@ -176,7 +176,8 @@ template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool ve
             kv_heads = parameters.query_heads / parameters.group_size;
   const int head_index = int(group.x) / rows;
   const Head head = {sequence_at<PACKED>(parameters, packing, head_index / kv_heads), head_index % kv_heads};
-  const Row row = row_at(parameters, head, int(group.x) % rows);
+  const int row_number = int(group.x) % rows;
+  const Row row = row_at(parameters, head, row_number);
   if (!row.exists) return;
   q += row.q_offset;
   k += head_offset(parameters.k_strides, head, head.sequence.first_key);
@@ -242,12 +243,13 @@ template <typename T, int HEAD_CHUNKS, int VALUE_CHUNKS, int SIMDGROUPS, bool ve
   for (int i = 0; i < SIMDGROUPS; ++i)
     sum += simdgroup_sums[i * chunks + thread_index] * rescaling(softmaxes[i].maximum, total.maximum);
   const int column = first_column + thread_index * CHUNK;
+  const long index = row_index(parameters, head, row_number);
   if (parameters.splits > 1) {
-    device float4* partial = partials + partial_offset(parameters, row.index, group.y);
+    device float4* partial = partials + partial_offset(parameters, index, group.y);
     write_partial(partial, parameters, total, sum, column);
   } else {
-    const Normaliser row_normaliser = normaliser(parameters, sinks, row.index, total);
-    if (column == 0) write_logsumexp(logsumexp, parameters, row.index, row_normaliser);
-    write_values<T, PACKED>(out, parameters, row.index, row_normaliser, sum, column);
+    const Normaliser row_normaliser = normaliser(parameters, sinks, index, total);
+    if (column == 0) write_logsumexp(logsumexp, parameters, index, row_normaliser);
+    write_values<T, PACKED>(out, parameters, index, row_normaliser, sum, column);
   }
 }

@@ -530,7 +530,7 @@ template <typename T, int HEAD_DIM, int VALUE_DIM, int ROW_FRAGMENTS, int KEYS, 
   for (int r = 0; r < ROW_FRAGMENTS; ++r) {
     const float sum = row_sum(states[r].sum);
     if (!rows[r].exists) continue;
-    const long index = rows[r].index;
+    const long index = row_index(parameters, head, simdgroup_row + r * FRAGMENT_SIZE + position.row);
     if (parameters.splits > 1) {
       write_partial<T, VALUE_DIM>(partials + partial_offset(parameters, index, group.y), parameters, states[r], sum,
                                   position);

@@ -71,26 +71,33 @@ inline KeysSeen keys_seen(constant SdpaParameters& parameters, Head head, int fi
   return {{first.first, last.end}, {last.first, masked ? last.first : first.end}};
 }
 
-// One beyond the last does not exist and sees nothing.
+inline int query_head(constant SdpaParameters& parameters, Head head, int row) {
+  return head.kv_head * parameters.group_size + row % parameters.group_size;
+}
+
+// A row's place in logsumexp.
+inline long row_index(constant SdpaParameters& parameters, Head head, int row) {
+  const long heads = long(head.sequence.batch) * parameters.query_heads + query_head(parameters, head, row);
+  return heads * parameters.query_length + head.sequence.first_query + row / parameters.group_size;
+}
+
+// What a row is computed from. One beyond the last does not exist and sees nothing.
 struct Row {
   bool exists;
-  long index;  // in logsumexp
   KeyRange keys;
   long q_offset;
   long mask_offset;
 };
 
-inline Row row_at(constant SdpaParameters& parameters, Head head, int index) {
+inline Row row_at(constant SdpaParameters& parameters, Head head, int row) {
   const Sequence sequence = head.sequence;
-  const int query = index / parameters.group_size;
-  const int query_head = head.kv_head * parameters.group_size + index % parameters.group_size;
+  const int query = row / parameters.group_size, own_head = query_head(parameters, head, row);
   const long position = long(sequence.first_query) + query;
   constant int64_t* q = parameters.q_strides;
   constant int64_t* mask = parameters.mask_strides;
   const bool exists = query < sequence.query_length;
   KeyRange keys = {0, 0};
   if (exists) keys = visible_keys(parameters, sequence, query);
-  return {exists, (long(sequence.batch) * parameters.query_heads + query_head) * parameters.query_length + position,
-          keys, sequence.batch * q[0] + query_head * q[1] + position * q[2],
-          sequence.batch * mask[0] + query_head * mask[1] + position * mask[2]};
+  return {exists, keys, sequence.batch * q[0] + own_head * q[1] + position * q[2],
+          sequence.batch * mask[0] + own_head * mask[1] + position * mask[2]};
 }
