@@ -112,6 +112,9 @@ TABLE: list[Row] = [
     ("sdpa", lambda m: sdpa_arguments(m, causal=[True]), ValueError, r"causal must be"),
     ("sdpa", lambda m: sdpa_arguments(m, deterministic=1), TypeError, r"deterministic must be a bool, got int"),
     ("sdpa", lambda m: sdpa_arguments(m, deterministic=None), TypeError, r"deterministic must be a bool, got NoneType"),
+    ("sdpa", lambda m: sdpa_arguments(m, return_lse=1), TypeError, r"return_lse must be a bool, got int"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=m()), TypeError, r"scale must be a number, got .*no gradient"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=m()), TypeError, r"softcap must be a number, got .*no gradient"),
     # sdpa: other frameworks
     (
         "sdpa",
@@ -159,6 +162,8 @@ TABLE: list[Row] = [
     ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=-1), ValueError, r"max_seqlen_k must not be negative"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, sinks=m(2)), ValueError, r"sinks must have shape \(4,\)"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, softcap=0.0), ValueError, r"softcap must be finite and above 0"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, scale=m()), TypeError, r"scale must be a number, got"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, return_lse=None), TypeError, r"return_lse must be a bool, got None"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, window=-1), ValueError, r"window must be at least 1"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, causal="no"), ValueError, r"causal must be"),
     # rms_norm

@@ -1,6 +1,7 @@
 """What has hurt users of other systems, one named test each (issue numbers of pytorch/pytorch and ml-explore/mlx).
 
-Pain 19, slower than matmul and softmax, is about memory traffic: tests/test_memory.py measures it.
+Pain 19, slower than matmul and softmax, and pain 20 are about memory: tests/test_memory.py measures it on CPUs,
+tests/metal/test_device_memory.py for Metal kernels. tests/metal/test_large_strides.py has their part of pains 3 and 4.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fusedops.verification.frameworks import Framework, MlxFramework, TorchFrame
 
 on_every_backend = pytest.mark.parametrize("framework", everywhere(), ids=str)
 on_kernels = pytest.mark.parametrize("framework", [f for f in available() if f.has_deterministic], ids=str)
+on_every_kernel = pytest.mark.parametrize("framework", [f for f in everywhere() if f.has_deterministic], ids=str)
 on_torch = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, TorchFramework)], ids=str)
 on_mlx = pytest.mark.parametrize("framework", [f for f in available() if isinstance(f, MlxFramework)], ids=str)
 
@@ -92,6 +94,34 @@ def test_pains_3_and_4_offsets_beyond_32_bits(framework: Framework, queries: int
     np.testing.assert_allclose(framework.numpy(out), exact, atol=2e-3)
 
 
+@on_kernels
+def test_pain_3_more_than_2_32_scores(framework: Framework) -> None:
+    """Results were garbage where there are more than 2^32 scores (pt#179352). Few of them are in the window."""
+    length, rows, window = 66000, 100, 16
+    (q, k, v), values = qkv(framework, SdpaCase(1, (1, 1), (length, length), (8, 8)))
+    visible = np.random.default_rng(1).random(length) < 0.7
+    mask = framework.broadcast(framework.array(visible[None], "bool"), (length, length))
+    out = framework.numpy(framework.operators.sdpa(q, k, v, mask=mask, window=window))
+    for end in (rows + window, length // 2, length):
+        keys, queries = slice(end - rows - window, end), slice(end - rows, end)
+        part = (values[0][:, :, queries], *(x[:, :, keys] for x in values[1:]))
+        exact, _ = reference.sdpa(*part, mask=visible[keys], window=window)
+        np.testing.assert_allclose(out[:, :, queries], exact, atol=2e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize(("queries", "window"), [(1, None), (33, 1000)])
+def test_pain_4_more_keys_than_16_bits_count(framework: Framework, queries: int, window: int | None) -> None:
+    """Keys beyond the 32768th were masked by what stands elsewhere (mlx#3361)."""
+    (q, k, v), values = qkv(framework, SdpaCase(1, (2, 1), (queries, 66000), (8, 8)))
+    mask, mask_values = normal(framework, 66000)
+    out = framework.numpy(framework.operators.sdpa(q, k, v, mask=mask, causal=True, window=window))
+    seen = slice(None) if window is None else slice(-window - queries, None)
+    part = (values[0], *(x[:, :, seen] for x in values[1:]))
+    exact, _ = reference.sdpa(*part, mask=mask_values[seen], causal=True, window=window)
+    np.testing.assert_allclose(out, exact, atol=2e-6)
+
+
 @on_every_backend
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("queries", [4, 40])
@@ -135,15 +165,17 @@ def test_pain_6_the_lowest_finite_bias_is_no_hidden_key(framework: Framework) ->
 
 @on_every_backend
 @pytest.mark.parametrize("queries", [3, 40])
-def test_pain_7_nan_in_q_propagates(framework: Framework, queries: int) -> None:
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_pain_7_nan_in_q_propagates(framework: Framework, queries: int, poison: float) -> None:
     """NaN in q was swallowed (pt#188147)."""
     _, (q, k, v) = qkv(framework, SdpaCase(1, (2, 1), (queries, 50), (16, 16)))
-    q[0, 1, 2, 5] = np.nan
+    q[0, 1, 2, 5] = poison
     arrays = [framework.array(values, "float32") for values in (q, k, v)]
-    out = framework.numpy(framework.operators.sdpa(*arrays))
-    assert np.isnan(out[0, 1, 2]).all()
-    out[0, 1, 2] = 0
-    assert np.isfinite(out).all()
+    for result in framework.operators.sdpa(*arrays, return_lse=True):
+        values = framework.numpy(result)
+        assert np.isnan(values[0, 1, 2]).all()
+        values[0, 1, 2] = 0
+        assert np.isfinite(values).all()
 
 
 @on_every_backend
@@ -345,7 +377,7 @@ def test_pain_17_no_jump_where_the_kernel_changes(framework: Framework, dtype: s
         problems.assert_accurate(framework, out, reference.sdpa(*shorter)[0], naive, dtype)
 
 
-@on_kernels
+@on_every_kernel
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 def test_pain_17_deterministic_rows_are_the_same_in_every_bit(framework: Framework, dtype: str) -> None:
     """With deterministic=True there is no change at all; more of it in tests/test_deterministic.py."""

@@ -50,13 +50,23 @@ def bad_argument(
 def require_bool(name: str, value: Any) -> None:
     """Raise a TypeError where the value is no bool. Frameworks take other things for one, each in its own way."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
+
+
+def refuse_array(backend: Backend, name: str, value: Any) -> None:
+    """Raise a TypeError where a number is an array: it would be taken for a constant, and get no gradient."""
+    if isinstance(value, backend.ARRAY_TYPE):
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}, which would get no gradient")
+
+
+def kind_of(value: Any) -> str:
+    """Return the name of a value's type, with its module unless that is Python itself."""
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(array, backend.ARRAY_TYPE):
-        kind = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
-        raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind}")
+        raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind_of(array)}")
     return backend.describe(array)
 
 

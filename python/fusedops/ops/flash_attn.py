@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fusedops.ops._errors import kind_of
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
 
@@ -36,7 +37,7 @@ def flash_attn_func(
         softmax_scale: Factor of the scores; 1/sqrt(D) if None.
         causal: Whether query i sees only the keys j <= i + Lk - Lq.
         window_size: (left, right): query i sees the keys from i + Lk - Lq - left to i + Lk - Lq + right; -1 leaves a
-            side open.
+            side open. Any pair of ints, an array of two as well.
         softcap: c > 0 turns a scaled score s into c tanh(s / c); 0 does nothing.
         alibi_slopes: Must be None. fusedops.sdpa takes such a bias as its mask.
         deterministic: Of flash-attention's gradients: ours are always added up in one order. Changes nothing; the
@@ -109,7 +110,7 @@ def flash_attn_varlen_func(
     """
     _refuse(dropout_p, alibi_slopes)
     if block_table is not None:
-        raise ValueError(f"block_table must be None: there are no paged keys and values, got {_kind(block_table)}")
+        raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
     options = _options(softmax_scale, causal, window_size, softcap)
     options |= {"max_seqlen_q": max_seqlen_q, "max_seqlen_k": max_seqlen_k}
@@ -122,23 +123,21 @@ def _refuse(dropout_p: Any, alibi_slopes: Any) -> None:
     if dropout_p != 0:
         raise ValueError(f"dropout_p must be 0: there is no dropout, got {dropout_p}")
     if alibi_slopes is not None:
-        kind = _kind(alibi_slopes)
+        kind = kind_of(alibi_slopes)
         raise ValueError(f"alibi_slopes must be None: fusedops.sdpa takes such a bias as its mask, got {kind}")
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
 
 
 def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) -> dict[str, Any]:
     """Return the options as sdpa names and takes them."""
-    if not isinstance(window_size, tuple | list) or len(window_size) != 2:
-        raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}")
-    sides = tuple(None if isinstance(side, int) and side == -1 else side for side in window_size)
+    try:
+        left, right = window_size
+    except (TypeError, ValueError):
+        raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}") from None
+    sides = tuple(None if side == -1 else side for side in (left, right))
     return {
         "scale": softmax_scale,
         "causal": bool(causal),
-        "window": None if sides == (None, None) else sides,
+        "window": sides,
         "softcap": None if softcap == 0 else softcap,
     }
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 from fusedops import _core
 from fusedops.backends import backend_of
 from fusedops.ops._band import Causal, Window, causal_code, window_sides
-from fusedops.ops._errors import bad_argument, require_bool
+from fusedops.ops._errors import bad_argument, refuse_array, require_bool
 
 Array = TypeVar("Array")
 
@@ -93,7 +93,12 @@ def sdpa(
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)
+    require_bool("return_lse", return_lse)
     backend = backend_of(q, "q")
+    if scale is not None:
+        refuse_array(backend, "scale", scale)
+    if softcap is not None:
+        refuse_array(backend, "softcap", softcap)
     try:
         return backend.sdpa(q, k, v, mask, sinks, code, scale, left, right, softcap, deterministic, return_lse)
     except Exception:

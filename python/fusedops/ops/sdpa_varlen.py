@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 from fusedops import _core
 from fusedops.backends import backend_of
 from fusedops.ops._band import Causal, Window, causal_code, window_sides
-from fusedops.ops._errors import bad_argument, require_bool
+from fusedops.ops._errors import bad_argument, refuse_array, require_bool
 
 Array = TypeVar("Array")
 
@@ -105,8 +105,13 @@ def sdpa_varlen(
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)
+    require_bool("return_lse", return_lse)
     longest_q, longest_k = _length("max_seqlen_q", max_seqlen_q), _length("max_seqlen_k", max_seqlen_k)
     backend = backend_of(q, "q")
+    if scale is not None:
+        refuse_array(backend, "scale", scale)
+    if softcap is not None:
+        refuse_array(backend, "softcap", softcap)
     arrays = {"q": q, "k": k, "v": v, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k, "sinks": sinks}
     options: dict[str, Any] = {
         "max_seqlen_q": longest_q,

@@ -196,6 +196,8 @@ def composite(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tenso
     if sinks is not None:
         sinks = _grouped_sinks(sinks, sizes, logsumexp.dtype)
         logsumexp = torch.logaddexp(logsumexp, sinks)
+    # Where a row's scores are infinite its softmax is NaN; torch calls their logsumexp infinite, kernels NaN.
+    logsumexp = torch.where(logsumexp.isfinite(), logsumexp, math.nan)
     if scores.sees_any is not None:
         logsumexp = torch.where(scores.sees_any, logsumexp, -math.inf)
     weights, _ = _softmax(scores, sinks)
