@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
+import ml_dtypes  # noqa: F401  so that numpy knows bfloat16 by its name
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,7 +79,7 @@ def bind_plan(plan: _core.Plan, inputs: Sequence[Array | None]) -> tuple[list[Bo
         for launch in plan.launches
     ]
     return launches, [
-        memory[: _byte_count(dtype, shape)].view(_numpy_dtype(dtype)).reshape(shape)
+        memory[: _byte_count(dtype, shape)].view(np.dtype(dtype)).reshape(shape)
         for memory, (dtype, shape) in zip(outputs, plan.outputs, strict=True)
     ]
 
@@ -115,8 +115,4 @@ def _poisoned(dtype: str, shape: Sequence[int]) -> Array:
 
 
 def _byte_count(dtype: str, shape: Sequence[int]) -> int:
-    return math.prod(shape) * _numpy_dtype(dtype).itemsize
-
-
-def _numpy_dtype(dtype: str) -> np.dtype[Any]:
-    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    return math.prod(shape) * np.dtype(dtype).itemsize

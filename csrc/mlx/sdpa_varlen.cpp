@@ -96,10 +96,11 @@ struct SdpaVarlen {
   }
 };
 
-// Where the values are known already, what is wrong with them can be said at once.
+// Where the values are known already, what is wrong with them can be said at once: Metal's arrays lie in memory that the
+// CPU reads, too.
 void check_known_values(const SdpaVarlenProblem& problem, const mx::array& cu_seqlens_q, const mx::array& cu_seqlens_k,
                         mx::Stream stream) {
-  if (stream.device == mx::Device::cpu && cu_seqlens_q.is_available() && cu_seqlens_k.is_available())
+  if (has_kernel<SdpaVarlen>(stream.device) && cu_seqlens_q.is_available() && cu_seqlens_k.is_available())
     sdpa_sequences(problem, view_of(cu_seqlens_q), view_of(cu_seqlens_k));
 }
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import ml_dtypes
+import ml_dtypes  # noqa: F401  so that numpy knows bfloat16 by its name
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,7 +98,7 @@ class NumpyFramework(Framework):
     """numpy arrays."""
 
     def array(self, values: NDArray[Any], dtype: str) -> Any:
-        return np.array(values, _numpy_dtype(dtype), order="C")
+        return np.array(values, np.dtype(dtype), order="C")
 
     def numpy(self, array: Any) -> NDArray[Any]:
         return np.asarray(array if array.dtype == bool else array.astype(np.float64))
@@ -108,10 +108,6 @@ class NumpyFramework(Framework):
 
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
         return np.broadcast_to(array, shape)
-
-
-def _numpy_dtype(dtype: str) -> Any:
-    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
 class TorchFramework(Framework):
