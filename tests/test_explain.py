@@ -65,6 +65,16 @@ def test_sdpa_in_words() -> None:
     assert "skipped: nothing, every query sees every key; what the mask hides is computed and left out" in words
     assert "k is loaded element by element: its rows are not multiples of 16 bytes, aligned, and contiguous" in words
 
+    words = str(fusedops.explain("sdpa", q[:, :, :4], k, v))
+    assert "a threadgroup takes up to 16 rows, 8 in a matrix product by 16 keys; 4 SIMD-groups" in words
+    assert "threadgroup memory 6.2 KiB" in words  # 3 x 4 x 512 bytes of sums, 32 softmaxes
+    words = str(fusedops.explain("sdpa", q[:, :, :4], k[:, :, :600], v[:, :, :600]))
+    assert (
+        "a threadgroup for each row, since so few keys are in the cache; 16 SIMD-groups take 32 keys at a time" in words
+    )
+    assert "threadgroup memory 8.1 KiB" in words  # 16 times 512 bytes of sums and a softmax
+    assert "once for each row, 5.5 MB, mostly from cache" in words  # 2 x 600 keys of 96 floats for 12 rows
+
     words = str(fusedops.explain("sdpa", np.ones((1, 8, 50, 576), np.float32), *2 * [np.ones((1, 1, 9, 576), "f")]))
     assert "the decode kernel: the prefill kernel's tiles have no place for so long a head_dim or value_dim" in words
 

@@ -70,7 +70,9 @@ double all_scores(const SdpaProblem& problem) {
   return static_cast<double>(problem.batch) * problem.query_heads * problem.query_length * problem.key_length;
 }
 
-// As they were chosen: what the launch instantiates is what it runs.
+// As it was chosen: what the launch instantiates is what it runs.
+int64_t argument(const Launch& launch, int index) { return std::stoll(launch.template_arguments[index]); }
+
 struct PrefillTiles {
   int64_t head_dim;
   int64_t value_dim;
@@ -83,7 +85,6 @@ struct PrefillTiles {
         row_fragments(argument(launch, 3)),
         keys(argument(launch, 4)) {}
 
-  static int64_t argument(const Launch& launch, int index) { return std::stoll(launch.template_arguments[index]); }
   int64_t rows() const { return row_fragments * SDPA_PREFILL_FRAGMENT_ROWS; }
 };
 
@@ -136,12 +137,30 @@ std::vector<std::string> slow_loads_in_words(const Launch& launch) {
   return lines;
 }
 
+// As the decode kernels declare it.
+double decode_threadgroup_bytes(const Launch& launch, int64_t simdgroups) {
+  constexpr int64_t vector = 32 * 16, softmax = 8;  // 16 bytes of each lane; a maximum and a sum
+  if (launch.kernel == "sdpa_decode_vector") return simdgroups * (argument(launch, 2) * vector + softmax);
+  const int64_t vectors_exchanged = std::min<int64_t>(8, argument(launch, 2) / 16);
+  return (simdgroups - 1) * vectors_exchanged * vector + simdgroups * 8 * softmax;
+}
+
+std::string block_in_words(const SdpaProblem& problem, const Launch& launch) {
+  const int64_t simdgroups = launch.threads_per_threadgroup[0] / 32;
+  const std::string memory = text("; threadgroup memory ", decode_threadgroup_bytes(launch, simdgroups) / 1024, " KiB");
+  if (launch.kernel == "sdpa_decode_matrix")
+    return text("a threadgroup takes up to ", std::min<int64_t>(32, blocks_of(problem.rows_of_kv_head(), 8) * 8),
+                " rows, 8 in a matrix product by 16 keys; ", simdgroups, " SIMD-groups", memory);
+  const char* why = problem.rows_of_kv_head() > 1 ? ", since so few keys are in the cache" : "";
+  return text("a threadgroup for each row", why, "; ", simdgroups, " SIMD-groups take 32 keys at a time", memory);
+}
+
 // Which kernel, with what tiles.
 std::vector<std::string> kernel_in_words(const SdpaProblem& problem, const Launch& launch) {
   const bool prefill = is_prefill(launch);
   std::vector<std::string> lines{choice_in_words(problem, prefill)};
+  lines.push_back(prefill ? tiles_in_words(problem, PrefillTiles(launch)) : block_in_words(problem, launch));
   if (!prefill) return lines;
-  lines.push_back(tiles_in_words(problem, PrefillTiles(launch)));
   for (const std::string& line : slow_loads_in_words(launch)) lines.push_back(line);
   return lines;
 }
@@ -197,10 +216,14 @@ std::string traffic_in_words(const SdpaProblem& problem, const Plan& plan, const
       text("device memory: ", quantity(queries + keys + outputs, "B"), " at least: q ", quantity(queries, "B"),
            ", k and v ", quantity(keys, "B"), ", results ", quantity(outputs, "B"));
   if (mask) words += ", and the mask's " + quantity(bytes_of(*mask), "B");
-  if (is_prefill(plan.launches[0])) {
-    const double loaded = kv_heads * keys_loaded(problem, PrefillTiles(plan.launches[0])) * key_bytes;
-    words += "; k and v are loaded once for each tile of rows, " + quantity(loaded, "B") + ", mostly from cache";
-  }
+  const Launch& launch = plan.launches[0];
+  const auto loaded = [](const char* part, double bytes) {
+    return text("; k and v are loaded once for each ", part, ", ", quantity(bytes, "B"), ", mostly from cache");
+  };
+  if (is_prefill(launch))
+    words += loaded("tile of rows", kv_heads * keys_loaded(problem, PrefillTiles(launch)) * key_bytes);
+  const int64_t rows = problem.rows_of_kv_head();
+  if (launch.kernel == "sdpa_decode_vector" && rows > 1) words += loaded("row", rows * keys);
   return words + partials_in_words(plan);
 }
 
