@@ -96,8 +96,8 @@ struct SdpaVarlen {
   }
 };
 
-// Where the values are known already, what is wrong with them can be said at once: Metal's arrays lie in memory that the
-// CPU reads, too.
+// Where the values are known already, what is wrong with them can be said at once: Metal's arrays lie in memory that
+// the CPU reads, too.
 void check_known_values(const SdpaVarlenProblem& problem, const mx::array& cu_seqlens_q, const mx::array& cu_seqlens_k,
                         mx::Stream stream) {
   if (has_kernel<SdpaVarlen>(stream.device) && cu_seqlens_q.is_available() && cu_seqlens_k.is_available())
