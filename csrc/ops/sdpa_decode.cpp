@@ -53,10 +53,15 @@ bool has_few_scores(const SdpaProblem& problem) {
   return rows <= kFewRows && keys <= kFewKeys && rows * keys <= kFewScores;
 }
 
+// A row by itself does not depend on how many others there are.
+bool is_row_by_row(const SdpaProblem& problem) {
+  return problem.rows_of_kv_head() == 1 || problem.deterministic || has_few_scores(problem);
+}
+
 // SIMD-groups beyond those with a tile of keys have nothing to do.
 int64_t simdgroups_of_a_row(const SdpaProblem& problem, int64_t columns) {
-  const bool many = has_few_scores(problem) && most_visible_keys(problem, 1) > kSimdgroups * kTileKeys &&
-                    columns <= kMostColumnsOfManySimdgroups;
+  const bool many = !problem.deterministic && has_few_scores(problem) &&
+                    most_visible_keys(problem, 1) > kSimdgroups * kTileKeys && columns <= kMostColumnsOfManySimdgroups;
   return many ? kManySimdgroups : kSimdgroups;
 }
 
@@ -104,14 +109,14 @@ Kernel matrix_kernel(const SdpaCall& call) {
 void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const SdpaProblem& problem = call.problem;
   const int64_t kv_head_rows = problem.rows_of_kv_head();
-  const Kernel kernel = kv_head_rows == 1 || has_few_scores(problem) ? vector_kernel(call) : matrix_kernel(call);
+  const Kernel kernel = is_row_by_row(problem) ? vector_kernel(call) : matrix_kernel(call);
   const int64_t blocks = problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);  // of each batch
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
   const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kFragmentRows));
-  // A split is a whole number of tiles for every SIMD-group that takes some of them.
   const int64_t busy_threadgroups = std::max<int64_t>(1, call.full_batches * blocks * column_blocks);
-  const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, kernel.fewest_keys,
-                                        blocks_of(kThreadgroupsWanted, busy_threadgroups));
+  const int64_t splits_wanted = problem.deterministic ? 1 : blocks_of(kThreadgroupsWanted, busy_threadgroups);
+  // A split is a whole number of tiles for every SIMD-group that takes some of them.
+  const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, kernel.fewest_keys, splits_wanted);
 
   SdpaCall launched = call;
   launched.parameters.splits = static_cast<int32_t>(splits.count);

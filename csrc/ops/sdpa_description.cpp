@@ -151,7 +151,9 @@ std::string block_in_words(const SdpaProblem& problem, const Launch& launch) {
   if (launch.kernel == "sdpa_decode_matrix")
     return text("a threadgroup takes up to ", std::min<int64_t>(32, blocks_of(problem.rows_of_kv_head(), 8) * 8),
                 " rows, 8 in a matrix product by 16 keys; ", simdgroups, " SIMD-groups", memory);
-  const char* why = problem.rows_of_kv_head() > 1 ? ", since so few keys are in the cache" : "";
+  const char* why = problem.rows_of_kv_head() == 1 ? ""
+                    : problem.deterministic        ? ", since deterministic"
+                                                   : ", since so few keys are in the cache";
   return text("a threadgroup for each row", why, "; ", simdgroups, " SIMD-groups take 32 keys at a time", memory);
 }
 

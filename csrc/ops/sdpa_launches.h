@@ -44,7 +44,7 @@ SdpaParameters sdpa_parameters(const SdpaProblem& problem, const ArrayView& q, c
                                const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks,
                                bool with_logsumexp);
 
-// Adds no launches where there is nothing to compute. Throws ValueError where the problem wants what no kernel has.
+// Adds no launches where there is nothing to compute.
 void add_sdpa(const SdpaCall& call, Plan& plan);
 
 // A template argument.

@@ -46,12 +46,6 @@ bool has_few_rows(const SdpaProblem& problem) { return problem.rows_of_kv_head()
 // A row must come to the same bits among few rows and among many, so one kernel takes both.
 bool prefill_is_better(const SdpaProblem& problem) { return problem.deterministic || !has_few_rows(problem); }
 
-[[noreturn]] void refuse_deterministic(const SdpaProblem& problem) {
-  checks::fail<ValueError>(
-      "deterministic must be False on a GPU where head_dim or value_dim is above 256, got head_dim ", problem.head_dim,
-      " and value_dim ", problem.value_dim);
-}
-
 }  // namespace
 
 bool has_vectors(const ArrayView& array, int64_t elements) {
@@ -100,7 +94,6 @@ uint32_t threadgroup_count(int64_t count) {
 void add_sdpa(const SdpaCall& call, Plan& plan) {
   const auto is_empty = [](const ArrayInfo& array) { return element_count(array.shape) == 0; };
   if (std::all_of(plan.outputs.begin(), plan.outputs.end(), is_empty)) return;
-  if (call.problem.deterministic && !sdpa_prefill_takes(call)) refuse_deterministic(call.problem);
   if (prefill_is_better(call.problem) && sdpa_prefill_takes(call))
     add_sdpa_prefill(call, plan);
   else

@@ -37,14 +37,18 @@ def assert_same_bits(actual: list[Floats], expected: list[Floats]) -> None:
         assert a.tobytes() == np.ascontiguousarray(e).tobytes()
 
 
+PREFILL, DECODE = (40, 40), (264, 130)  # dimensions of which one kernel or the other takes all numbers of queries
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("options", [{}, {"left": 37}, {"softcap": 2.0}], ids=str)
-def test_a_row_alone_is_the_row_among_many(dtype: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("dims", [PREFILL, DECODE], ids=str)
+def test_a_row_alone_is_the_row_among_many(dtype: str, options: dict[str, Any], dims: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
-    (batch, heads, kv_heads, queries, keys, head_dim), group = (2, 6, 2, 37, 150, 40), 3
-    shapes = [(batch, heads, queries, head_dim), (batch, kv_heads, keys, head_dim), (batch, kv_heads, keys, head_dim)]
+    (batch, heads, kv_heads, queries, keys), group = (2, 6, 2, 37, 150), 3
+    shapes = [(batch, heads, queries, dims[0]), (batch, kv_heads, keys, dims[0]), (batch, kv_heads, keys, dims[1])]
     q, k, v = (random.normal(size=shape).astype(dtype) for shape in shapes)
-    v[0, 0, 120], v[1, 1, 140] = np.nan, np.inf  # the threadgroups that see them start over
+    v[0, 0, 120], v[1, 1, 140] = np.nan, np.inf  # where they are seen, prefill's threadgroups start over
     everything = run(q, k, v, **options)
     assert np.isfinite(everything[0][0, group:]).all()
 
@@ -59,22 +63,16 @@ def test_a_row_alone_is_the_row_among_many(dtype: str, options: dict[str, Any]) 
     assert_same_bits(alone, [result[:1, group : group + 1] for result in everything])
 
 
-def test_nothing_but_the_problem_of_a_row_chooses_the_kernel() -> None:
+@pytest.mark.parametrize("dims", [(128, 128), (576, 512)], ids=str)
+def test_nothing_but_the_problem_of_a_row_chooses_the_kernel(dims: tuple[int, int]) -> None:
     """The same kernel and tiles, and no splits, from one query to many, however few threadgroups that makes."""
 
     def launches(batch: int, queries: int, keys: int) -> list[str]:
         def zeros(*shape: int) -> Floats:
             return np.broadcast_to(np.float16(0), (*shape[:-1], 1)).repeat(shape[-1], -1)
 
-        k = zeros(batch, 1, keys, 128)
-        return [launch.name for launch in plan_of(zeros(batch, 4, queries, 128), k, k).launches]
+        q, k, v = (zeros(batch, *shape) for shape in ((4, queries, dims[0]), (1, keys, dims[0]), (1, keys, dims[1])))
+        return [launch.name for launch in plan_of(q, k, v).launches]
 
     assert launches(1, 1, 30000) == launches(7, 1, 30000) == launches(1, 300, 30000) == launches(1, 9, 64)
     assert len(launches(1, 1, 30000)) == 1
-
-
-def test_dimensions_that_only_the_decode_kernels_take_are_refused() -> None:
-    """Those share out the keys by the number of rows."""
-    q, v = np.zeros((1, 1, 4, 264), np.float32), np.zeros((1, 1, 4, 16), np.float32)
-    with pytest.raises(ValueError, match=r"deterministic must be False .* got head_dim 264 and value_dim 16"):
-        plan_of(q, q, v)
