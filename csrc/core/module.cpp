@@ -61,11 +61,6 @@ std::optional<ArrayInfo> info_of(const std::optional<ArrayView>& view) {
 
 void* data_of(const OptionalOutput& array) { return array ? array->data() : nullptr; }
 
-SdpaOptions sdpa_options(int causal, std::optional<double> scale, std::optional<int64_t> window_left,
-                         std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic) {
-  return {causal_from(causal), scale, window_left, window_right, softcap, deterministic};
-}
-
 void check_rms_norm(const Described& x, const OptionalDescribed& weight, const OptionalDescribed& residual, double eps,
                     double weight_offset) {
   rms_norm_problem(info_of(x), info_of(weight), info_of(residual), eps, weight_offset);

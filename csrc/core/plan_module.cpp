@@ -66,7 +66,7 @@ Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_l
   const ArrayView q = view_of(q_layout), k = view_of(k_layout), v = view_of(v_layout);
   const auto mask = view_of(mask_layout), sinks = view_of(sinks_layout);
   const auto problem = sdpa_problem(info_of(q), info_of(k), info_of(v), info_of(mask), info_of(sinks),
-                                    {causal_from(causal), scale, window_left, window_right, softcap, deterministic});
+                                    sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
   Plan plan = sdpa_plan(problem, q, k, v, mask, sinks, with_logsumexp);
   plan.description = sdpa_description(problem, plan, info_of(mask));
   return plan;
@@ -83,7 +83,7 @@ Plan plan_sdpa_varlen(const Layout& q_layout, const Layout& k_layout, const Layo
   const auto sinks = view_of(sinks_layout);
   const auto problem = sdpa_varlen_problem(
       info_of(q), info_of(k), info_of(v), info_of(cu_seqlens_q), info_of(cu_seqlens_k), info_of(sinks), max_seqlen_q,
-      max_seqlen_k, {causal_from(causal), scale, window_left, window_right, softcap, deterministic});
+      max_seqlen_k, sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
   Plan plan = sdpa_varlen_plan(problem, q, k, v, cu_seqlens_q, cu_seqlens_k, sinks, with_logsumexp);
   plan.description = sdpa_varlen_description(problem, plan);
   return plan;

@@ -51,7 +51,7 @@ void define_operators(nb::module_& m, const std::string& suffix) {
         [](const mx::array& q, const mx::array& k, const mx::array& v, const OptionalArray& mask,
            const OptionalArray& sinks, int causal, std::optional<double> scale, std::optional<int64_t> window_left,
            std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic, bool return_lse) {
-          const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
+          const SdpaOptions options = sdpa_options(causal, scale, window_left, window_right, softcap, deterministic);
           return one_or_two(sdpa(q, k, v, mask, sinks, options, return_lse, path));
         },
         "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(), "window_left"_a.none(),
@@ -61,7 +61,7 @@ void define_operators(nb::module_& m, const std::string& suffix) {
            const mx::array& cu_seqlens_k, const OptionalArray& sinks, int64_t max_seqlen_q, int64_t max_seqlen_k,
            int causal, std::optional<double> scale, std::optional<int64_t> window_left,
            std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic, bool return_lse) {
-          const SdpaOptions options{causal_from(causal), scale, window_left, window_right, softcap, deterministic};
+          const SdpaOptions options = sdpa_options(causal, scale, window_left, window_right, softcap, deterministic);
           return one_or_two(sdpa_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks, max_seqlen_q, max_seqlen_k, options,
                                         return_lse, path));
         },

@@ -1,4 +1,4 @@
-// Attention in MLX's own operators, in float32: what GPU streams run until there are kernels, and what MLX
+// Attention in MLX's own operators, in float32: what GPU streams without Metal run, and what MLX
 // differentiates. Stores the scores.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Attention of packed sequences in MLX's own operators: what GPU streams run until there is a kernel, and what MLX
+// Attention of packed sequences in MLX's own operators: what GPU streams without Metal run, and what MLX
 // differentiates. Pads the sequences to the longest ones' lengths and stores the scores.
 #pragma once
 

@@ -58,12 +58,17 @@ Band band_of(const SdpaOptions& options, int64_t query_length, int64_t key_lengt
   };
 }
 
-}  // namespace
-
 Causal causal_from(int64_t code) {
   if (code < 0 || code > static_cast<int64_t>(Causal::upper_left))
     checks::fail<ValueError>("causal must be 0 (no), 1 (lower right) or 2 (upper left), got ", code);
   return static_cast<Causal>(code);
+}
+
+}  // namespace
+
+SdpaOptions sdpa_options(int64_t causal, std::optional<double> scale, std::optional<int64_t> window_left,
+                         std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic) {
+  return {causal_from(causal), scale, window_left, window_right, softcap, deterministic};
 }
 
 SdpaProblem sdpa_problem(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v,

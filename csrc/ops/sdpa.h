@@ -24,9 +24,6 @@ struct Band {
   int64_t last_key(int64_t query) const { return query + offset + right; }
 };
 
-// By its number, as PyTorch's operators and the native modules take it. Throws ValueError.
-Causal causal_from(int64_t code);
-
 // What the caller chose beside the arrays. A window of std::nullopt on a side is unbounded there.
 struct SdpaOptions {
   Causal causal = Causal::no;
@@ -38,6 +35,10 @@ struct SdpaOptions {
 
   bool operator==(const SdpaOptions&) const = default;
 };
+
+// As PyTorch's operators and the native modules take them, causality by its number. Throws ValueError.
+SdpaOptions sdpa_options(int64_t causal, std::optional<double> scale, std::optional<int64_t> window_left,
+                         std::optional<int64_t> window_right, std::optional<double> softcap, bool deterministic);
 
 struct SdpaProblem {
   DType dtype;

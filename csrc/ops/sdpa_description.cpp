@@ -108,7 +108,7 @@ std::string choice_in_words(const SdpaProblem& problem, bool prefill) {
                 " (queries x query heads) for each KV head");
   };
   if (prefill) return because("prefill");
-  if (std::max(problem.head_dim, problem.value_dim) > kSdpaPrefillDims[std::size(kSdpaPrefillDims) - 1])
+  if (!sdpa_prefill_takes(problem))
     return "the decode kernel: the prefill kernel's tiles have no place for so long a head_dim or value_dim";
   return because("decode");
 }

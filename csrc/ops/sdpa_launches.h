@@ -74,7 +74,7 @@ Binding add_sdpa_partials(const SdpaCall& call, int64_t splits, Plan& plan);
 void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan);
 
 // metal/sdpa_prefill.metal: tiles of queries by tiles of keys, multiplied by the SIMD-group matrix unit.
-bool sdpa_prefill_takes(const SdpaCall& call);
+bool sdpa_prefill_takes(const SdpaProblem& problem);
 void add_sdpa_prefill(const SdpaCall& call, Plan& plan);
 
 // metal/sdpa_decode_*.metal: few queries, split over the keys. Takes every call.

@@ -94,7 +94,7 @@ uint32_t threadgroup_count(int64_t count) {
 void add_sdpa(const SdpaCall& call, Plan& plan) {
   const auto is_empty = [](const ArrayInfo& array) { return element_count(array.shape) == 0; };
   if (std::all_of(plan.outputs.begin(), plan.outputs.end(), is_empty)) return;
-  if (prefill_is_better(call.problem) && sdpa_prefill_takes(call))
+  if (prefill_is_better(call.problem) && sdpa_prefill_takes(call.problem))
     add_sdpa_prefill(call, plan);
   else
     add_sdpa_decode(call, plan);

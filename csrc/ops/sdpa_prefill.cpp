@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numbers>
 
 #include "ops/checks.h"
@@ -8,8 +9,6 @@
 
 namespace fusedops {
 namespace {
-
-constexpr int64_t kLargestDim = 256;
 
 // Two for each core of the largest GPUs. A split reads its keys once for all rows of a tile and leaves a partial result
 // for each: of fewer keys it would be no longer small beside them.
@@ -63,8 +62,8 @@ int64_t row_tiles(const SdpaCall& call, int64_t rows) {
 
 }  // namespace
 
-bool sdpa_prefill_takes(const SdpaCall& call) {
-  return std::max(call.problem.head_dim, call.problem.value_dim) <= kLargestDim;
+bool sdpa_prefill_takes(const SdpaProblem& problem) {
+  return std::max(problem.head_dim, problem.value_dim) <= *std::rbegin(kSdpaPrefillDims);
 }
 
 void add_sdpa_prefill(const SdpaCall& call, Plan& plan) {

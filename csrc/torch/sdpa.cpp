@@ -3,7 +3,7 @@
 #include "cpu/cpu.h"
 #include "torch/mps.h"
 #include "torch/operators.h"
-#include "torch/sdpa_options.h"
+#include "torch/sdpa_call.h"
 #include "torch/stack.h"
 #include "torch/threads.h"
 
@@ -28,30 +28,22 @@ struct Arguments {
   SdpaOptionArguments chosen;
 };
 
-enum class Returns : uint8_t { out, out_and_logsumexp };
-
 template <Returns returns>
 void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
   const SdpaProblem problem = arguments.problem();
-  const Tensor& q = arguments.q;
-  Tensor out = q.new_empty(problem.output());
-  std::optional<Tensor> logsumexp;
-  if (returns == Returns::out_and_logsumexp) logsumexp = q.new_empty(problem.logsumexp());
-
+  SdpaOutputs outputs(problem, arguments.q, returns);
   const cpu::SdpaBuffers buffers = {
-      .q = q.view(),
+      .q = arguments.q.view(),
       .k = arguments.k.view(),
       .v = arguments.v.view(),
       .mask = view(arguments.mask),
       .sinks = view(arguments.sinks),
-      .out = out.mutable_data(),
-      .logsumexp = logsumexp ? static_cast<float*>(logsumexp->mutable_data()) : nullptr,
+      .out = outputs.out.mutable_data(),
+      .logsumexp = outputs.logsumexp_data(),
   };
   cpu::sdpa(problem, buffers, threads());
-
-  stack[0] = give(std::move(out));
-  if (logsumexp) stack[1] = give(std::move(*logsumexp));
+  std::move(outputs).give_to(stack);
 }
 
 template <Returns returns>
