@@ -19,8 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         resolve_mlx(options)
+        options.include = [*options.include, options.file.absolute().parent]  # FILE may be included by text
         return commands[options.name](options)
-    except SimulatorError as error:
+    except (SimulatorError, ValueError, MemoryError) as error:
         print(error, file=sys.stderr)
         return 1
 

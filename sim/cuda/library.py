@@ -11,7 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SimulatorError
-from ..run.arguments import MAXIMUM_BUFFERS, Array, Buffer, Extent, InPlace, constant_bytes, contiguous, grid, indexed
+from ..run.arguments import (
+    MAXIMUM_BUFFERS,
+    ORDERS,
+    Array,
+    Buffer,
+    Extent,
+    InPlace,
+    constant_bytes,
+    contiguous,
+    grid,
+    indexed,
+    integer,
+    seconds,
+    seed_of_order,
+    threadgroup_lengths,
+)
 from ..run.library import Source
 from ..translate import translate
 from ..translate.cuda import entry_point
@@ -84,8 +99,12 @@ class CudaLibrary:
         SimulatorError: a kernel or constant that does not exist, or what the driver says. After a fault of a kernel
         the process can run nothing more on the GPU.
         """
+        if order not in ORDERS:
+            raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
+        seed_of_order(seed)
+        seconds("time_limit", time_limit)
         with self._prepared(
-            kernel, buffers, threadgroups, threads, threads_per_threadgroup, constants or {}, threadgroup_memory or {}
+            kernel, buffers, threadgroups, threads, threads_per_threadgroup, constants or {}, threadgroup_memory
         ) as launch:
             launch.enqueue(self._cuda)
             self._cuda.call("cuCtxSynchronize")
@@ -112,8 +131,9 @@ class CudaLibrary:
 
         The buffers stay on the device throughout, so an input may be an earlier output; the arrays do not change.
         """
+        launches, rounds = (integer(name, n, 1, 1 << 31) for name, n in (("launches", launches), ("rounds", rounds)))
         with self._prepared(
-            kernel, buffers, threadgroups, threads, threads_per_threadgroup, constants or {}, threadgroup_memory or {}
+            kernel, buffers, threadgroups, threads, threads_per_threadgroup, constants or {}, threadgroup_memory
         ) as launch:
             return min([self._milliseconds(launch, launches) for _ in range(rounds + 1)][1:]) / launches / 1e3
 
@@ -142,10 +162,11 @@ class CudaLibrary:
         threads: Extent | None,
         threads_per_threadgroup: Extent,
         constants: Mapping[str, bool | int | float | np.generic],
-        threadgroup_memory: Mapping[int, int],
+        threadgroup_memory: Mapping[int, int] | None,
     ) -> Iterator[_Launch]:
         """The launch with its buffers on the device and its constants set, for as long as the context is open."""
         extent, threadgroup = grid(threadgroups, threads, threads_per_threadgroup)
+        lengths = threadgroup_lengths(threadgroup_memory)
         if any(n % unit for n, unit in zip(extent, threadgroup, strict=True)):
             raise SimulatorError(
                 "CUDA has no partial threadgroups: threads must be multiples of those of a threadgroup"
@@ -153,7 +174,7 @@ class CudaLibrary:
         sizes = tuple(n // unit for n, unit in zip(extent, threadgroup, strict=True))
         arguments = _Arguments(threads=extent)
         shared_memory = 0
-        for index, length in threadgroup_memory.items():
+        for index, length in lengths.items():
             arguments.threadgroup_memory[index] = shared_memory
             shared_memory += -(-length // 16) * 16
         allocated: list[ctypes.c_uint64] = []

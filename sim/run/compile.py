@@ -14,13 +14,14 @@ from pathlib import Path
 from ..compiler import host_compiler
 from ..errors import SimulatorError
 from .cache import cached, text_of
+from .objects import check_kernels
 
 SHIM = Path(__file__).resolve().parent.parent / "shim"
 _RUNTIME = SHIM / "runtime"
 
 # Every result is that of Metal's own operations: no contraction to fma, and literals such as 1.0 are floats.
-_FLAGS = ["-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing"]
-_KERNEL_FLAGS = ["-std=gnu++17", "-w", "-ffp-contract=off"]
+_FLAGS = ["-fPIC", "-fvisibility=hidden", "-fno-rtti", "-fno-strict-aliasing"]
+_KERNEL_FLAGS = ["-std=gnu++17", "-w", "-ffp-contract=off", "-fno-exceptions", "-fasynchronous-unwind-tables"]
 _GNU_FLAGS = ["-fsingle-precision-constant", "-fexcess-precision=16", "-fno-gnu-unique"]
 # libc++'s headers would else bring in all of C's functions.
 _CLANG_FLAGS = [
@@ -72,6 +73,7 @@ def compile_library(text: str, observer: Observer) -> Path:
     def make(library: Path) -> None:
         kernels = library.with_suffix(".o")
         run_compiler([*compile_kernels, "-o", str(kernels)], text)
+        check_kernels(kernels, runtime, text)
         run_compiler([*link, str(kernels), "-o", str(library)])
 
     return cached(_key(compiler, [*compile_kernels, *link], text), ".so", make)

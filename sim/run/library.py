@@ -22,16 +22,56 @@ from .arguments import (
     Buffer,
     Extent,
     InPlace,
+    check_output,
     constant_bytes,
     contiguous,
     grid,
     indexed,
+    seconds,
+    seed_of_order,
+    threadgroup_lengths,
 )
 from .compile import Observer, compile_library, describe_places
 from .cost import Cost, NativeCost
 
 # A launch owns the process's signal handlers and its timer, so there is one at a time.
 _LAUNCHING = threading.RLock()
+
+
+class _NativeParameter(ctypes.Structure):
+    """MslParam in shim/sim_abi.h."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int),
+        ("index", ctypes.c_int),
+        ("condition", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+    )
+
+
+class _NativeKernel(ctypes.Structure):
+    """MslKernel in shim/sim_abi.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("entry", ctypes.c_void_p),
+        ("parameters", ctypes.POINTER(_NativeParameter)),
+        ("may_write", ctypes.POINTER(ctypes.c_bool)),
+        ("count", ctypes.c_uint32),
+    )
+
+
+class _NativeConstant(ctypes.Structure):
+    """MslConstant in shim/sim_abi.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("index", ctypes.c_int),
+        ("value", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("defined", ctypes.c_void_p),
+        ("init", ctypes.c_void_p),
+    )
 
 
 class _Run(ctypes.Structure):
@@ -51,11 +91,15 @@ class _Run(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A kernel's parameter; kind is "buffer", "threadgroup" or the name of a builtin attribute."""
+    """A kernel's parameter; kind is "buffer", "threadgroup" or the name of a builtin attribute.
+
+    `may_write`: it points to memory that is not const.
+    """
 
     name: str
     kind: str
     index: int
+    may_write: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,22 +120,27 @@ class Library:
     def __init__(self, path: Path, observer: Observer = Observer.NONE) -> None:
         self.path = path
         self._observer = observer
-        self._native = ctypes.CDLL(str(path))
-        self._native.msl_describe.restype = ctypes.c_char_p
+        self._native = _loaded(path)
+        self._native.msl_describe.restype = ctypes.c_bool
         self._native.msl_run.restype = ctypes.c_char_p
         if observer is Observer.COUNTERS:
             self._native.msl_cost.restype = ctypes.c_void_p
         self._native.msl_allocate.restype = ctypes.c_void_p
         self._native.msl_allocate.argtypes = [ctypes.c_size_t, ctypes.c_bool]
         self._native.msl_set_constant.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
-        self.kernels: dict[str, list[Parameter]] = {}
-        self._constants: dict[str, tuple[int, int]] = {}  # index and size in bytes
-        for line in self._native.msl_describe().decode().splitlines():
-            what, name, *rest = line.split("\t")
-            if what == "kernel":
-                self.kernels[name] = [_parameter(text) for text in rest]
-            else:
-                self._constants[name] = (int(rest[0]), int(rest[1]))
+        kernels, kernel_count = ctypes.POINTER(_NativeKernel)(), ctypes.c_uint32()
+        constants, constant_count = ctypes.POINTER(_NativeConstant)(), ctypes.c_uint32()
+        descriptions = (kernels, kernel_count, constants, constant_count)
+        if not self._native.msl_describe(*map(ctypes.byref, descriptions)):
+            raise MemoryError("no memory for the descriptions of kernels")
+        self.kernels: dict[str, list[Parameter]] = {
+            kernel.name.decode(): _parameters(kernel) for kernel in kernels[: kernel_count.value]
+        }
+        self._constants: dict[str, tuple[int, int]] = {  # index and size in bytes
+            constant.name.decode(): (constant.index, constant.size)
+            for constant in constants[: constant_count.value]
+            if constant.index >= 0
+        }
 
     def run(
         self,
@@ -113,9 +162,10 @@ class Library:
 
         Args:
             kernel: its host name.
-            buffers: by index. numpy arrays of any dtype are changed in place, and the same memory twice is one buffer;
-                numpy scalars and bytes are copied, as setBytes does; AtOffset binds an array at a byte offset, InPlace
-                memory where it lies; None is not bound.
+            buffers: by index. numpy arrays of any dtype of numbers, contiguous or not; what the kernel may write to is
+                changed in place, the same memory twice is one buffer, and other arrays that it may write to must not
+                overlap. numpy scalars and bytes are copied, as setBytes does; AtOffset binds an array at a byte offset,
+                InPlace memory where it lies; None is not bound.
             threadgroups: of the grid, as dispatchThreadgroups takes them; or else
             threads: of the grid, as dispatchThreads takes them: threadgroups at the edges may be smaller.
             threads_per_threadgroup: one to three extents.
@@ -128,25 +178,38 @@ class Library:
             time_limit: in seconds of processor time; 0 for none.
 
         Raises:
-            SimulatorError: the kernel's mistakes, one a line, each with the place in the Metal text.
-            ValueError: the arguments make no sense.
+            SimulatorError: the kernel's mistakes, one a line, each with the place in the Metal text; there is no such
+                kernel; or a signal that Python handles without an exception has ended the launch.
+            KeyboardInterrupt: Ctrl-C has ended the launch. The kernel may have written some of its outputs.
+            TypeError, ValueError: the arguments make no sense.
+            MemoryError: there is no memory for the buffers or for what is noted about them.
         """
         if order not in ORDERS:
             raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
-        run = _Run(kernel=kernel.encode(), order=ORDERS.index(order), seed=seed, time_limit=time_limit)
+        if kernel not in self.kernels:
+            raise SimulatorError(f"error: no kernel {kernel!r}")
+        run = _Run(
+            kernel=kernel.encode(),
+            order=ORDERS.index(order),
+            seed=seed_of_order(seed),
+            time_limit=seconds("time_limit", time_limit),
+        )
         run.grid, run.threadgroup = grid(threadgroups, threads, threads_per_threadgroup)
-        for index, length in (threadgroup_memory or {}).items():
+        for index, length in threadgroup_lengths(threadgroup_memory).items():
             run.threadgroup_memory[index] = length
+        written = {p.index: p.name for p in self.kernels[kernel] if p.kind == "buffer" and p.may_write}
         with _LAUNCHING:
             try:
-                outputs = self._bind(run, buffers)
+                outputs = self._bind(run, buffers, written)
                 self._set_constants(constants or {})
-                log = self._native.msl_run(ctypes.byref(run)).decode()
+                log = self._native.msl_run(ctypes.byref(run))
+                if log is None:
+                    raise MemoryError("no memory for the simulator itself")
                 for array, address in outputs:
                     array[...] = _array_at(address, array)
             finally:
                 self._native.msl_free_all()
-        lines = describe_places(log, self.path).splitlines()
+        lines = describe_places(log.decode(), self.path).splitlines()
         lines = [line for line in lines if not (allow and re.search(allow, line))]
         if any(strict or line.startswith("error") for line in lines):
             raise SimulatorError("\n".join(lines))
@@ -170,14 +233,19 @@ class Library:
             self.run(kernel, buffers, **launch)
             return Cost(*NativeCost.from_address(self._native.msl_cost()))
 
-    def _bind(self, run: _Run, buffers: Sequence[Buffer] | Mapping[int, Buffer]) -> list[tuple[Array, int]]:
+    def _bind(
+        self, run: _Run, buffers: Sequence[Buffer] | Mapping[int, Buffer], written: Mapping[int, str]
+    ) -> list[tuple[Array, int]]:
         """Copy the buffers between guard pages; the arrays to be written back, with where their values will be."""
-        outputs: list[tuple[Array, int]] = []
+        outputs: dict[int, Array] = {}  # by address
         bound: dict[tuple[int, int], tuple[int, Array]] = {}  # the array is kept, lest another take its place
+        arrays: dict[int, Array] = {}
         for index, buffer, offset in indexed(buffers):
             if isinstance(buffer, InPlace):
                 run.buffers[index] = buffer.address
                 continue
+            if index in written:
+                check_output(index, written[index], buffer)
             data = contiguous(buffer)
             memory = (data.ctypes.data, data.nbytes)
             if memory not in bound:
@@ -186,10 +254,14 @@ class Library:
                     raise MemoryError(f"no memory for buffer({index}) of {data.nbytes} bytes")
                 ctypes.memmove(address, data.ctypes.data, data.nbytes)
                 bound[memory] = address, data
-                if isinstance(buffer, np.ndarray) and buffer.flags.writeable:
-                    outputs.append((buffer, address))
-            run.buffers[index] = bound[memory][0] + offset
-        return outputs
+            address, _ = bound[memory]
+            if isinstance(buffer, np.ndarray):
+                if index in written and buffer.size:
+                    outputs.setdefault(address, buffer)
+                arrays.setdefault(address, buffer)
+            run.buffers[index] = address + offset
+        _check_apart(outputs, arrays)
+        return [(array, address) for address, array in outputs.items()]
 
     def _set_constants(self, constants: Mapping[str, bool | int | float | np.generic]) -> None:
         self._native.msl_reset_constants()
@@ -202,13 +274,49 @@ class Library:
             self._native.msl_set_constant(index, constant_bytes(name, value, size), size)
 
 
-def _parameter(text: str) -> Parameter:
-    name, kind, index = text.split(":")
-    return Parameter(name, PARAMETER_KINDS[int(kind)], int(index))
+def _loaded(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise SimulatorError(f"a build cannot be loaded: {error}") from error
+
+
+def _parameters(kernel: _NativeKernel) -> list[Parameter]:
+    return [
+        Parameter(
+            parameter.name.decode(),
+            PARAMETER_KINDS[parameter.kind],
+            parameter.index,
+            PARAMETER_KINDS[parameter.kind] == "buffer" and may_write,
+        )
+        for parameter, may_write in zip(
+            kernel.parameters[: kernel.count], kernel.may_write[: kernel.count], strict=True
+        )
+    ]
+
+
+def _check_apart(outputs: Mapping[int, Array], arrays: Mapping[int, Array]) -> None:
+    """ValueError: an array that may be written to overlaps one that is bound as another buffer."""
+    for address, output in outputs.items():
+        for other_address, other in arrays.items():
+            if other_address != address and np.may_share_memory(output, other) and _share_memory(output, other):
+                raise ValueError(
+                    "buffers: an array that the kernel may write to overlaps another one; bind the whole of their "
+                    "memory twice, with AtOffset"
+                )
+
+
+def _share_memory(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _array_at(address: int, like: Array) -> Array:
-    return np.frombuffer(ctypes.string_at(address, like.nbytes), np.uint8).view(like.dtype).reshape(like.shape)
+    """An array of like's shape and dtype on memory that is not copied."""
+    memory = (ctypes.c_char * like.nbytes).from_address(address)
+    return np.frombuffer(memory, np.uint8).view(like.dtype).reshape(like.shape)
 
 
 def build(

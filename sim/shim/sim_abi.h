@@ -22,6 +22,23 @@ struct MslLaunch {
 };
 using MslEntry = void (*)(const MslLaunch&, const MslThread&, const MslParam*);
 
+// What the library tells library.py about itself.
+struct MslKernel {
+  const char* name;
+  MslEntry entry;
+  const MslParam* parameters;
+  const bool* may_write;  // for each parameter: whether it points to what is not const
+  uint32_t count;         // of parameters
+};
+struct MslConstant {
+  const char* name;
+  int index;  // negative: computed by init
+  void* value;
+  size_t size;
+  bool* defined;
+  void (*init)();
+};
+
 struct MslTgSlot {  // one for each `threadgroup T x[N]` of a kernel
   uint64_t epoch;   // the threadgroup for which ptr was allocated
   void* ptr;
@@ -45,8 +62,9 @@ struct MslLanes {  // the values that the lanes of a SIMD-group posted at one re
 constexpr uint32_t kMslLaneBytes = 64;  // the most that a lane can post
 
 extern "C" {
-void msl_rt_kernel(const char* name, MslEntry entry, const MslParam* parameters, int count);
-void msl_rt_constant(int index, const char* name, void* value, size_t size, bool* defined, void (*init)());
+void msl_register();  // the translation's one function for the runtime, which calls the next two for all it has
+void msl_rt_kernel(const MslKernel* kernel);
+void msl_rt_constant(const MslConstant* constant);
 // Storage of a threadgroup variable, the same for all threads of a threadgroup.
 void* msl_rt_tg(MslTgSlot* slot, size_t size, size_t align);
 // Waits until all live lanes of the SIMD-group have posted a value at the same place.

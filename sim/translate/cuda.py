@@ -1,6 +1,7 @@
 """CUDA C++: every kernel becomes a __global__ function that binds its parameters and calls it."""
 
 import re
+import zlib
 
 from .declarations import PARAMETER_KINDS, Declaration, Function, FunctionConstant, Kernel, ThreadgroupVariable
 from .native import NativeEmitter
@@ -35,7 +36,7 @@ class CudaEmitter(NativeEmitter):
     def description_arguments(self, kernel: Kernel) -> str:
         return f"<int({kernel.most_threads})>"
 
-    def registration(self, name: str, function: str, description: str) -> str:
+    def registration(self, name: str, function: str, description: str, scope: str) -> str:
         self.appendix.append(
             f'extern "C" __global__ void __launch_bounds__({description}::most_threads) {entry_point(name)}(MslArgs a) '
             f"{{ msl::launch<{description}, {function}>({function}, a); }}"
@@ -75,8 +76,9 @@ class CudaEmitter(NativeEmitter):
 
 
 def entry_point(kernel: str) -> str:
-    """The name of a kernel's __global__ function."""
-    return "msl_" + re.sub(r"[^A-Za-z0-9_]", "_", kernel)
+    """The name of a kernel's __global__ function; host names that are no identifiers are told apart by a checksum."""
+    identifier = re.sub(r"[^A-Za-z0-9_]", "_", kernel)
+    return f"msl_{identifier}" if identifier == kernel else f"msl_{identifier}_{zlib.crc32(kernel.encode()):08x}"
 
 
 def _lookup(name: str, values: list[int]) -> str:

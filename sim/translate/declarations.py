@@ -4,9 +4,12 @@ Declarations are parsed, expressions are not: a function's body is only searched
 token indices of the Source.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from .lexer import Source
+
+MAXIMUM_BUFFERS = 31  # Metal's limit of buffer and of threadgroup arguments
 
 ADDRESS_SPACES = frozenset({"device", "constant", "thread", "threadgroup"})
 
@@ -160,12 +163,6 @@ def parse(text: str) -> Unit:
     return Unit(parser.source, parser.scope_body(0, len(parser.source), ""), parser.errors)
 
 
-def host_name(attributes: dict[str, str], default: str) -> str:
-    """The name that the host uses: adjacent string literals joined, as the preprocessor leaves `"a" #b`."""
-    literals = attributes.get("host_name", "").split('"')[1::2]
-    return "".join(literals) or default
-
-
 class _Parser:
     def __init__(self, source: Source):
         self.source = source
@@ -188,7 +185,7 @@ class _Parser:
             elif source[index] == "namespace" or (source[index] == "inline" and source[index + 1] == "namespace"):
                 body = source.find(index, stop, ("{", ";"))
                 if source[body] == "{":  # not `namespace a = b;`
-                    inner = scope + "::" + source.text(index + 1, body)
+                    inner = scope + self.namespaces(index, body)
                     found += self.scope_body(body + 1, source.partner(body), inner)
                 index = source.past(body)
             elif source[index] == "extern" and source[index + 2] == "{":
@@ -198,6 +195,15 @@ class _Parser:
                 found.append(self.declaration(index, stop, scope, in_class))
                 index = found[-1].stop
         return found
+
+    def namespaces(self, start: int, body: int) -> str:
+        """`inline namespace a::b {` opens ::a::b; one without a name opens nothing, its names are those around it."""
+        source, index, names = self.source, start, ""
+        while index < body:
+            if source.is_identifier(index) and source[index] not in ("inline", "namespace"):
+                names += f"::{source[index]}"
+            index = source.past(index)
+        return names
 
     def declaration(self, start: int, stop: int, scope: str, in_class: bool) -> Declaration:
         source = self.source
@@ -285,7 +291,7 @@ class _Parser:
             return Function(scope, start, head, stop, True, False, name, parameter_list, body, variables)
         kernel = Kernel(scope, start, head, stop, True, False, name, parameter_list, body, variables)
         attributes = source.attributes(start, parameter_list)
-        kernel.host_name = host_name(attributes, source[name])
+        kernel.host_name = self.host_name(start, parameter_list, source[name])
         kernel.most_threads = attributes.get("max_total_threads_per_threadgroup", kernel.most_threads)
         kernel.is_template = source[start] == "template"
         kernel.parameters = self.parameters(kernel)
@@ -306,9 +312,30 @@ class _Parser:
             if parameter.kind in ("buffer", "threadgroup"):
                 taken = [other.index for other in found if other.kind == parameter.kind]
                 written = attributes.get(parameter.kind)
-                parameter.index = int(written, 0) if written else max(taken, default=-1) + 1
+                parameter.index = self.index(start, written) if written else max(taken, default=-1) + 1
             found.append(parameter)
         return found
+
+    def index(self, where: int, written: str) -> int:
+        """Of a buffer or of threadgroup memory; what is no number within Metal's limit is an error."""
+        if re.fullmatch("0|[1-9][0-9]*", written) and int(written) < MAXIMUM_BUFFERS:
+            return int(written)
+        self.error(where, f"index {written}: expected a number from 0 to {MAXIMUM_BUFFERS - 1}")
+        return 0
+
+    def host_name(self, start: int, stop: int, default: str) -> str:
+        """The name that the host uses: adjacent string literals joined, as the preprocessor leaves `"a" #b`."""
+        source = self.source
+        given = (i for i in range(start, stop) if source[i] == "host_name" and source[i + 1] == "(")
+        if (index := next(given, None)) is None:
+            return default
+        literals = source.tokens[index + 2 : source.partner(index + 1)]
+        name = "".join(literal.text[1:-1] for literal in literals)
+        if all(literal.text[0] == '"' for literal in literals) and re.fullmatch(r"[ !#-\[\]-~]+", name):
+            return name
+        written = " ".join(literal.text for literal in literals)
+        self.error(index, f"host name {written!a}: expected printable ASCII characters in quotes, without escapes")
+        return default
 
     def declared_name(self, start: int, stop: int) -> str:
         """The name that a parameter declares, before its attributes and array brackets."""
@@ -384,7 +411,6 @@ class _Parser:
         source = self.source
         end = source.find(start, stop, ";")
         found = Instantiation(scope, start, end, min(end + 1, stop))
-        attributes = source.attributes(start, end)
         if not any(token.text == "kernel" for token in source.tokens[start:end]):
             return found
         decltype = source.find(start, end, ("decltype",))
@@ -394,7 +420,7 @@ class _Parser:
             found.name = arguments - 1
         else:
             self.function_instantiation(found, source.partner(end - 1))
-        found.host_name = host_name(attributes, source[found.name])
+        found.host_name = self.host_name(start, end, source[found.name])
         return found
 
     def function_instantiation(self, found: Instantiation, parameter_list: int) -> None:

@@ -15,13 +15,50 @@ from .declarations import (
     ThreadgroupVariable,
     Unit,
 )
-from .lexer import Token
+from .lexer import Token, is_line_marker
 
 # Metal Shading Language Specification, section 1.5.4, and `std`: Metal's library is in `metal`.
 _FORBIDDEN = frozenset(
-    {"asm", "catch", "delete", "double", "dynamic_cast", "goto", "new", "std", "thread_local", "throw", "try", "typeid"}
+    {
+        "__asm",
+        "__asm__",
+        "__declspec",
+        "__thread",
+        "_Pragma",
+        "asm",
+        "catch",
+        "delete",
+        "double",
+        "dynamic_cast",
+        "goto",
+        "new",
+        "std",
+        "thread_local",
+        "throw",
+        "try",
+        "typeid",
+    }
     | {"virtual"}
 )
+# Attributes in GNU's notation that say something about a kernel's own code. Others reach the linker or the loader.
+_ATTRIBUTES = frozenset(
+    {
+        "aligned",
+        "always_inline",
+        "cold",
+        "const",
+        "deprecated",
+        "flatten",
+        "hot",
+        "may_alias",
+        "noinline",
+        "packed",
+        "pure",
+    }
+    | {"unused"}
+)
+# What another lexer could read otherwise: raw strings, digraphs, and what is left of line splices and directives.
+_AMBIGUOUS = frozenset({"<:", ":>", "<%", "%>", "%:", "#", "\\", '"', "'"})
 _SMALL_FLOAT_LITERAL = re.compile(r"([\d.']+(?:[eE][+-]?\d+)?)(h|H|bf|BF)")
 _SWIZZLE = re.compile("[xyzw]{2,4}|[rgba]{2,4}")
 _ASSIGNMENTS = frozenset({"=", "+=", "-=", "*=", "/="})
@@ -50,6 +87,7 @@ class Emitter:
         self.appendix: list[str] = []
         self.merged: list[Declaration] = []
         self._seen: dict[tuple[str, bool, str], bool] = {}
+        self._functions: dict[str, tuple[str, str]] = {}  # by host name
         self._field_names = set(self._fields(unit.declarations))
         self._serial = 0
 
@@ -93,11 +131,17 @@ class Emitter:
         self._rewrite_expressions()
         body = "".join(self._written(token) for token in self.source.all_tokens)
         appendix = "".join(line + "\n" for line in self.appendix)
-        return f'#include "{self.header}"\n{self.opening}{body}\n{appendix}{self.closing}'
+        return f'#include "{self.header}"\n{self.opening}{body}\n{appendix}{self.end()}{self.closing}'
+
+    def end(self) -> str:
+        """What a target wants after the text."""
+        return ""
 
     def _written(self, token: Token) -> str:
-        if token.kind == "directive" and re.match(r"\s*#\s*pragma", token.text):
-            return self.pragma(token.text)
+        if token.kind == "directive" and not is_line_marker(token):
+            if re.match(r"\s*#\s*pragma\b", token.text):
+                return self.pragma(token.text)
+            self.errors.append(f"{token.file}:{token.line}: '{token.text.strip()}' does not exist in Metal")
         return token.before + token.code + token.after
 
     def _declarations(self, declarations: list[Declaration]) -> None:
@@ -180,12 +224,21 @@ class Emitter:
         self.blank(variable.alignment, stop)
         return text
 
-    def is_wanted(self, host_name: str) -> bool:
-        """Whether `only` keeps this kernel; if so it joins `kernels`."""
-        wanted = self.only is None or self.only.fullmatch(host_name) is not None
-        if wanted:
-            self.kernels.append(host_name)
-        return wanted
+    def is_wanted(self, kernel: Kernel | Instantiation) -> bool:
+        """Whether `only` keeps this kernel; if so it joins `kernels`. An instantiation may be repeated."""
+        name = kernel.host_name
+        if self.only is not None and not self.only.fullmatch(name):
+            return False
+        function = self.source.text(kernel.start, kernel.stop)
+        if name in self._functions:
+            if self._functions[name] != (kernel.scope, function):
+                self.errors.append(
+                    f"{self.source.where(kernel.start)}: host name '{name}' is that of another kernel, too"
+                )
+            return False
+        self._functions[name] = kernel.scope, function
+        self.kernels.append(name)
+        return True
 
     def _rewrite_address_spaces(self) -> None:
         source = self.source
@@ -213,6 +266,8 @@ class Emitter:
     def _rewrite_expressions(self) -> None:
         source = self.source
         for index, token in enumerate(source.tokens):
+            if token.kind == "raw" or token.text in _AMBIGUOUS:
+                self.errors.append(f"{source.where(index)}: '{token.text}' does not exist in Metal")
             if not token.code:
                 continue
             if token.kind == "identifier":
@@ -225,12 +280,24 @@ class Emitter:
     def _identifier(self, index: int, token: Token) -> None:
         if token.text in _FORBIDDEN:
             self.errors.append(f"{self.source.where(index)}: '{token.text}' does not exist in Metal")
+        if token.text in ("__attribute", "__attribute__"):
+            self._check_attributes(index)
         if token.text in ("kernel", "restrict"):
             token.code = ""
         elif self.source[index - 1] in (".", "->"):
             self.member(index)
         else:
             self.value(index)
+
+    def _check_attributes(self, index: int) -> None:
+        """`__attribute__((name, name(arguments)))`."""
+        source = self.source
+        inner = index + 2
+        if source[index + 1] != "(" or source[inner] != "(":
+            return
+        for start, _ in source.split(inner + 1, source.partner(inner)):
+            if source[start].strip("_") not in _ATTRIBUTES:
+                self.errors.append(f"{source.where(start)}: the attribute '{source[start]}' is not taken here")
 
     def swizzle(self, index: int) -> None:
         """Write `v.xy` as `v.sw<0,1>()`, and as `v.swr<0,1>()`, a reference, where it is assigned to."""

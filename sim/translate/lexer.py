@@ -13,10 +13,11 @@ from ..errors import SimulatorError
 _TOKEN = re.compile(
     r"""(?P<directive>^[ \t]*\#[^\n]*)
       | (?P<space>\s+)
+      | (?P<raw>(?:u8|[uUL])?R")
       | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-      | (?P<number>\.?\d(?:[eEpP][+-]|[\w.'])*)
+      | (?P<number>\.?\d(?:[eEpP][+-]|'\w|[\w.])*)
       | (?P<identifier>[A-Za-z_]\w*)
-      | (?P<operator>::|->|\+\+|--|&&|\|\||<<|<=|>=|==|!=|[-+*/%&|^]=|.)""",
+      | (?P<operator><:(?!:[^:>])|:>|<%|%>|%:|::|->|\+\+|--|&&|\|\||<<|<=|>=|==|!=|[-+*/%&|^]=|.)""",
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
 _LINE_MARKER = re.compile(r'\s*#\s*(?:line\s+)?(\d+)\s+"([^"]*)"')
@@ -39,7 +40,8 @@ class Token:
         self.code = self.text
 
 
-def _tokenize(text: str) -> list[Token]:
+def tokens_of(text: str) -> list[Token]:
+    """All tokens of preprocessed text, white space and directives included."""
     tokens = []
     file, line = "", 1
     for match in _TOKEN.finditer(text):
@@ -51,12 +53,17 @@ def _tokenize(text: str) -> list[Token]:
     return tokens
 
 
+def is_line_marker(token: Token) -> bool:
+    """Whether a token is `# 12 "file"`, as the preprocessor leaves it."""
+    return token.kind == "directive" and _LINE_MARKER.match(token.text) is not None
+
+
 class Source:
     """Preprocessed Metal text. Indices count the tokens that are neither white space nor directives."""
 
     def __init__(self, text: str):
         """Split `text`; unbalanced brackets are a SimulatorError."""
-        self.all_tokens = _tokenize(text)
+        self.all_tokens = tokens_of(text)
         self.tokens = [token for token in self.all_tokens if token.kind not in ("space", "directive")]
         self._partner = self._match_brackets()
 

@@ -22,7 +22,7 @@ class NativeEmitter(Emitter):
         """The arguments of description_template, which may depend on the kernel's own."""
         return ""
 
-    def registration(self, name: str, function: str, description: str) -> str:
+    def registration(self, name: str, function: str, description: str, scope: str) -> str:
         """What is to stand in the text to make a kernel known to the host by its name."""
         raise NotImplementedError
 
@@ -35,12 +35,12 @@ class NativeEmitter(Emitter):
         text = f" {self.description_template}struct {description} {{ {self.description(kernel)} }};"
         description += self.description_arguments(kernel)
         text += f" {template} {description} msl_d_{name}({parameters});"
-        if not kernel.is_template and self.is_wanted(kernel.host_name):
-            text += self.registration(kernel.host_name, f"&{name}", description)
+        if not kernel.is_template and self.is_wanted(kernel):
+            text += self.registration(kernel.host_name, f"&{name}", description, kernel.scope)
         self.after(kernel.stop - 1, text)
 
     def instantiation(self, instantiation: Instantiation) -> None:
-        if self.is_wanted(instantiation.host_name):
+        if self.is_wanted(instantiation):
             self.before(instantiation.start, self.instantiation_registration(instantiation))
         self.blank(instantiation.start, instantiation.stop)
 
@@ -54,7 +54,7 @@ class NativeEmitter(Emitter):
             values = ", ".join(f"{self.namespace}msl::arg<void({parameter})>()" for parameter in types)
             function = f"static_cast<void (*)({', '.join(types)})>({self.plain(first, last)})"
             description = f"decltype(msl_d_{self.source[name]}({values}))"
-        return self.registration(instantiation.host_name, function, description)
+        return self.registration(instantiation.host_name, function, description, instantiation.scope)
 
     def member(self, index: int) -> None:
         self.swizzle(index)

@@ -32,11 +32,11 @@ class OpenCLEmitter(Emitter):
 
     def kernel(self, kernel: Kernel) -> None:
         if not kernel.is_template:
-            self.is_wanted(kernel.host_name)
+            self.is_wanted(kernel)
 
     def instantiation(self, instantiation: Instantiation) -> None:
         """Clang instantiates by itself; the attributes go with all others."""
-        if not self.is_wanted(instantiation.host_name):
+        if not self.is_wanted(instantiation):
             self.blank(instantiation.start, instantiation.stop)
 
     def threadgroup_variable(self, variable: ThreadgroupVariable) -> None:

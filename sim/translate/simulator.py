@@ -9,6 +9,14 @@ class SimulatorEmitter(NativeEmitter):
 
     header = "metal_sim.h"
 
+    def emit(self) -> str:
+        """One function tells the runtime all that it is to know of the text, so that nothing runs before it is called."""
+        self._registrations: list[str] = []
+        return super().emit()
+
+    def end(self) -> str:
+        return f'extern "C" void msl_register() {{ {" ".join(self._registrations)} }}\n'
+
     def description(self, kernel: Kernel) -> str:
         rows = ", ".join(
             f"{{MslKind({PARAMETER_KINDS.index(parameter.kind)}), {parameter.index}, "
@@ -17,8 +25,14 @@ class SimulatorEmitter(NativeEmitter):
         )
         return f"static const MslParam* get() {{ static const MslParam p[] = {{{rows}}}; return p; }}"
 
-    def registration(self, name: str, function: str, description: str) -> str:
-        return f' static ::msl::Kernel<{function}, {description}> msl_k{self.next_number()}("{name}");'
+    def registration(self, name: str, function: str, description: str, scope: str) -> str:
+        return self._registered(scope, f'::msl::register_kernel<{function}, {description}>("{name}");')
+
+    def _registered(self, scope: str, statement: str) -> str:
+        """What is to stand in the text, in its scope, so that msl_register carries out the statement."""
+        name = f"msl_r{self.next_number()}"
+        self._registrations.append(f"{scope}::{name}();")
+        return f" static void {name}() {{ {statement} }}"
 
     def threadgroup_variable(self, variable: ThreadgroupVariable) -> None:
         """`typedef T x__t[N]; x__t& x = storage of the threadgroup;`."""
@@ -39,9 +53,7 @@ class SimulatorEmitter(NativeEmitter):
         name, computation = constant.name, "nullptr"
         if constant.index is None:
             computation = f"[]() {{ {name} = {self.plain(constant.head + 1, constant.stop - 1)}; }}"
+        arguments = f'{constant.index or -1}, "{name}", {name}, {name}__defined, {computation}'
+        registered = self._registered(constant.scope, f"::msl::register_constant({arguments});")
         self.blank(constant.start, constant.stop)
-        self.before(
-            constant.start,
-            f"static {constant.type} {name}; static bool {name}__defined; static ::msl::Constant msl_c_{name}"
-            f'({constant.index or -1}, "{name}", &{name}, sizeof {name}, &{name}__defined, {computation});',
-        )
+        self.before(constant.start, f"static {constant.type} {name}; static bool {name}__defined;{registered}")

@@ -31,18 +31,30 @@ void entry(const MslLaunch& launch, const MslThread& thread, const MslParam* par
   call(F, launch, thread, parameters);
 }
 
+template <class A>
+constexpr bool may_write =
+    std::is_pointer_v<A> || std::is_reference_v<A> ? !std::is_const_v<std::remove_pointer_t<std::remove_reference_t<A>>>
+                                                   : false;
+
+template <class F>
+struct Signature;
 template <class... A>
-constexpr int arity(void (*)(A...)) {
-  return sizeof...(A);
-}
-template <auto F, class Parameters>
-struct Kernel {
-  Kernel(const char* name) { msl_rt_kernel(name, entry<F>, Parameters::get(), arity(F)); }
+struct Signature<void (*)(A...)> {
+  static constexpr bool writes[] = {may_write<A>..., false};  // never empty
+  static constexpr uint32_t arity = sizeof...(A);
 };
 
-struct Constant {  // init computes a constant that depends on others
-  Constant(int index, const char* name, void* value, size_t size, bool* defined, void (*init)()) {
-    msl_rt_constant(index, name, value, size, defined, init);
-  }
-};
+template <auto F, class Parameters>
+void register_kernel(const char* name) {
+  using Kernel = Signature<decltype(F)>;
+  const MslKernel kernel{name, entry<F>, Parameters::get(), Kernel::writes, Kernel::arity};
+  msl_rt_kernel(&kernel);
+}
+
+// init computes a constant that depends on others; without it the host sets the value.
+template <class T>
+void register_constant(int index, const char* name, T& value, bool& defined, void (*init)()) {
+  const MslConstant constant{name, index, &value, sizeof(T), &defined, init};
+  msl_rt_constant(&constant);
+}
 }  // namespace msl

@@ -6,7 +6,7 @@ template <class T, int N>
 struct packed_vec {
   T e[N];
   packed_vec() = default;
-  MSL_FN constexpr packed_vec(const vec<T, N>& v) {
+  MSL_FN constexpr packed_vec(const vec<T, N>& v) : e{} {
     for (int i = 0; i < N; i++) e[i] = v.e[i];
   }
   MSL_FN constexpr operator vec<T, N>() const {

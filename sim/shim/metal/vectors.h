@@ -67,16 +67,16 @@ struct vec : detail::components<T, N> {
   using detail::components<T, N>::e;
 
   vec() = default;
-  MSL_FN constexpr vec(T scalar) {
+  MSL_FN constexpr vec(T scalar) : detail::components<T, N>{} {
     for (int i = 0; i < N; i++) e[i] = scalar;
   }
   template <class U>
-  MSL_FN explicit constexpr vec(vec<U, N> other) {
+  MSL_FN explicit constexpr vec(vec<U, N> other) : detail::components<T, N>{} {
     for (int i = 0; i < N; i++) e[i] = T(other.e[i]);
   }
   // From scalars and vectors in turn. A braced list may leave the last components zero.
   template <class A, class B, class... C>
-  MSL_FN constexpr vec(const A& a, const B& b, const C&... c) {
+  MSL_FN constexpr vec(const A& a, const B& b, const C&... c) : detail::components<T, N>{} {
     constexpr int given =
         detail::component_count<A> + detail::component_count<B> + (0 + ... + detail::component_count<C>);
     static_assert(given <= N, "too many components");

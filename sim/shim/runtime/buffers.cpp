@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <new>
 
 #include "exported.h"
 #include "launch.h"
@@ -62,18 +63,21 @@ using namespace simulator;
 
 extern "C" {
 
-EXPORTED void* msl_allocate(size_t size, bool is_value) {
+// Null: there is no memory for it.
+EXPORTED void* msl_allocate(size_t size, bool is_value) try {
   const size_t needed = rounded_up(size, kAlignment), body = rounded_up(needed + 1, page_size());
   const size_t mapping_size = body + 2 * kGuard;
   void* const mapped = mmap(nullptr, mapping_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   char* const mapping = static_cast<char*>(mapped);
-  mprotect(mapping + kGuard, body, PROT_READ | PROT_WRITE);
-  memset(mapping + kGuard, kPoison, body);
   char* const data = mapping + kGuard + body - needed;
-  allocated.push_back({mapping, mapping_size, data, size});
+  allocated.push_back({mapping, mapping_size, data, size});  // from here on msl_free_all frees it
+  if (mprotect(mapping + kGuard, body, PROT_READ | PROT_WRITE)) return nullptr;
+  memset(mapping + kGuard, kPoison, body);
   observer::add_buffer(data, size, is_value);
   return data;
+} catch (const std::bad_alloc&) {
+  return nullptr;
 }
 
 EXPORTED void msl_free_all() {

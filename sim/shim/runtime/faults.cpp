@@ -1,11 +1,14 @@
 #include "faults.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/time.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <iterator>
+#include <new>
 
 #include "buffers.h"
 #include "platform.h"
@@ -16,14 +19,20 @@ namespace simulator {
 namespace {
 
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGVTALRM};
-struct sigaction previous[std::size(kSignals)];
+constexpr double kPatience = 0.1;  // seconds of processor time between two alarms
+struct sigaction previous[std::size(kSignals)], previous_interrupt;
 stack_t previous_signal_stack;
 char signal_stack[64 << 10];
 pthread_t host_thread;
 
 int fault_signal;
 const char* fault_address;
-volatile sig_atomic_t time_is_up;
+enum Stop : sig_atomic_t { none, time_limit, interrupted };
+volatile sig_atomic_t asked_to_stop;
+std::atomic<bool> launching;
+std::atomic<int> interrupts;  // that are being handled, maybe in another thread
+
+const char* reason() { return asked_to_stop == interrupted ? "interrupted" : "time limit"; }
 
 void restore_handlers() {
   for (size_t i = 0; i < std::size(kSignals); i++) sigaction(kSignals[i], &previous[i], nullptr);
@@ -31,19 +40,29 @@ void restore_handlers() {
 
 void set_timer(double first, double next) {
   const auto interval = [](double seconds) {
-    return timeval{time_t(seconds), suseconds_t((seconds - double(time_t(seconds))) * 1e6)};
+    const auto microseconds = int64_t(seconds * 1e6) + (seconds > 0);  // never none: that would mean no alarm
+    return timeval{time_t(microseconds / 1000000), suseconds_t(microseconds % 1000000)};
   };
   const itimerval timer{interval(next), interval(first)};
   setitimer(ITIMER_VIRTUAL, &timer, nullptr);
 }
 
-void report_fault() {  // runs as the faulting thread, on the spare stack
-  if (fault_signal == SIGVTALRM) fail("time limit");
+[[noreturn]] void fail_for_fault() {
+  if (fault_signal == SIGVTALRM) fail(reason());
   if (fault_signal == SIGFPE) fail("integer division by zero");
   if (fault_signal == SIGILL) fail("undefined behaviour");
   if (near_current_stack_end(fault_address)) fail(format("stack overflow (%zu bytes per thread)", kStackSize));
   const bool null = reinterpret_cast<uintptr_t>(fault_address) < page_size();
   fail("bad memory access", null ? ": null or wild pointer" : describe_place(fault_address));
+}
+
+void report_fault() {  // runs as the faulting thread, on the spare stack
+  try {
+    fail_for_fault();
+  } catch (const std::bad_alloc&) {
+    report_no_memory();
+    end_current_thread();
+  }
 }
 
 // The first alarm asks, so that a thread inside the runtime is not torn out of it; a later one finds a thread that does
@@ -53,11 +72,44 @@ void on_alarm(void* context) {
     pthread_kill(host_thread, SIGVTALRM);
     return;
   }
-  if (time_is_up && current_thread()) {
+  if (asked_to_stop && current_thread()) {
     fault_signal = SIGVTALRM;
     resume_in(context, report_fault, spare_stack_end());
   }
-  time_is_up = 1;
+  if (!asked_to_stop) asked_to_stop = time_limit;
+}
+
+// Ctrl-C, in whatever thread: the host's own handler notes it (Python's raises KeyboardInterrupt once the launch has
+// ended), and the launch is asked to end.
+void on_interrupt(int signal, siginfo_t* info, void* context) {
+  interrupts++;
+  if (previous_interrupt.sa_flags & SA_SIGINFO)
+    previous_interrupt.sa_sigaction(signal, info, context);
+  else
+    previous_interrupt.sa_handler(signal);
+  if (launching) {
+    asked_to_stop = interrupted;
+    set_timer(kPatience, kPatience);
+  }
+  interrupts--;
+}
+
+bool has_handler(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) || (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+}
+
+// Only where the host handles it: else it ends the process, or nothing.
+void catch_interrupt(struct sigaction action) {
+  action.sa_sigaction = on_interrupt;
+  sigaction(SIGINT, nullptr, &previous_interrupt);
+  if (has_handler(previous_interrupt)) sigaction(SIGINT, &action, nullptr);
+}
+
+void restore_interrupt() {
+  struct sigaction current;
+  sigaction(SIGINT, nullptr, &current);
+  const bool is_ours = (current.sa_flags & SA_SIGINFO) && current.sa_sigaction == on_interrupt;
+  if (is_ours) sigaction(SIGINT, &previous_interrupt, nullptr);  // else another thread has set one meanwhile
 }
 
 void on_signal(int signal, siginfo_t* info, void* context) {
@@ -72,7 +124,7 @@ void on_signal(int signal, siginfo_t* info, void* context) {
 
 FaultsCaught::FaultsCaught(double seconds) {
   host_thread = pthread_self();
-  time_is_up = 0;
+  asked_to_stop = none;
   stack_t stack{};
   stack.ss_sp = signal_stack;
   stack.ss_size = sizeof signal_stack;
@@ -81,17 +133,27 @@ FaultsCaught::FaultsCaught(double seconds) {
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   for (size_t i = 0; i < std::size(kSignals); i++) sigaction(kSignals[i], &action, &previous[i]);
-  if (seconds > 0) set_timer(seconds, 0.1);
+  launching = true;
+  catch_interrupt(action);
+  if (seconds > 0) set_timer(seconds, kPatience);
 }
 
 FaultsCaught::~FaultsCaught() {
+  launching = false;
+  restore_interrupt();
+  while (interrupts) sched_yield();  // lest one sets the timer after this
   set_timer(0, 0);
   restore_handlers();
   sigaltstack(&previous_signal_stack, nullptr);
 }
 
-void check_time_limit() {
-  if (time_is_up) report(Severity::fatal, "time limit");
+void heed_stop() {
+  if (asked_to_stop) report(Severity::fatal, reason());
+}
+
+void heed_stop_in_thread() {
+  heed_stop();
+  if (must_stop()) end_current_thread();
 }
 
 }  // namespace simulator

@@ -10,6 +10,8 @@ class FaultsCaught {  // while it exists, for the calling thread of the host
   FaultsCaught(const FaultsCaught&) = delete;
 };
 
-void check_time_limit();  // a fatal finding if the launch's time is up
+// A fatal finding if the launch's time is up or the host was interrupted (Ctrl-C).
+void heed_stop();
+void heed_stop_in_thread();  // the same in a simulated thread, which ends if the launch cannot go on
 
 }  // namespace simulator

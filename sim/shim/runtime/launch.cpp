@@ -1,8 +1,9 @@
 #include "launch.h"
 
 #include <algorithm>
+#include <new>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "buffers.h"
 #include "exported.h"
@@ -17,26 +18,29 @@
 namespace simulator {
 namespace {
 
-const Kernel* launched;
+const MslKernel* launched;
 MslLaunch bound;
 const char disabled[64 << 10] = {};
 
 struct Size {
   uint32_t d[3];
-  size_t volume() const { return size_t(d[0]) * d[1] * d[2]; }
-  Size position(size_t i) const { return {{uint32_t(i % d[0]), uint32_t(i / d[0] % d[1]), uint32_t(i / d[0] / d[1])}}; }
+  uint64_t volume() const { return uint64_t(d[0]) * d[1] * d[2]; }
+  Size position(uint64_t i) const {
+    return {{uint32_t(i % d[0]), uint32_t(i / d[0] % d[1]), uint32_t(i / (uint64_t(d[0]) * d[1]))}};
+  }
 };
 
 }  // namespace
 
-const Kernel& kernel() { return *launched; }
+const MslKernel& kernel() { return *launched; }
 const MslLaunch& arguments() { return bound; }
 
 }  // namespace simulator
 
 using namespace simulator;
 
-// What library.py passes; grid counts threads, so that threadgroups at the edges may be smaller.
+// What library.py passes: numbers that arguments.py has found to be within Metal's limits. grid counts threads, so that
+// threadgroups at the edges may be smaller.
 struct MslRun {
   const char* kernel;
   void* buffers[kMslBuffers];
@@ -50,7 +54,7 @@ struct MslRun {
 namespace {
 
 void check_arguments(const MslRun& run) {
-  for (const MslParam& p : kernel().parameters) {
+  for (const MslParam& p : std::span(kernel().parameters, kernel().count)) {
     if (p.kind == MSL_BUFFER && !run.buffers[p.index] && is_enabled(p))
       report(Severity::fatal, format("buffer(%d) '%s' is not bound", p.index, p.name));
     if (p.kind == MSL_TGMEM && !run.threadgroup_memory[p.index])
@@ -93,7 +97,7 @@ void prepare_threads(const Size& threadgroup, const Size& threadgroups, const Ms
     identify(threads()[i], i, size.position(i), threadgroup, size, threadgroups, run);
 }
 
-void run_kernel() { kernel().entry(arguments(), current_thread()->identity, kernel().parameters.data()); }
+void run_kernel() { kernel().entry(arguments(), current_thread()->identity, kernel().parameters); }
 
 // In a thread, so that a division by zero among them is a finding.
 void compute_constants_in_thread() {
@@ -111,24 +115,18 @@ void bind_buffers(const MslRun& run) {
 void run_grid(const MslRun& run) {
   Order order(Order::Kind(run.order), run.seed);
   Size threadgroups;
-  for (int d = 0; d < 3; d++) threadgroups.d[d] = (run.grid[d] + run.threadgroup[d] - 1) / run.threadgroup[d];
-  std::vector<int> sequence(threadgroups.volume());
-  order.arrange(sequence);
-  for (int i : sequence) {
+  for (int d = 0; d < 3; d++) threadgroups.d[d] = (run.grid[d] - 1) / run.threadgroup[d] + 1;
+  order.for_each(threadgroups.volume(), [&](uint64_t i) {
     prepare_threads(threadgroups.position(i), threadgroups, run);
     begin_threadgroup_memory(run.threadgroup_memory, bound);
     if (!must_stop()) run_threadgroup(order, run_kernel);
     if (!must_stop()) end_threadgroup_memory();
-    if (must_stop()) return;
-  }
+    return !must_stop();
+  });
 }
 
 void launch(const MslRun& run) {
-  const size_t threads = size_t(run.threadgroup[0]) * run.threadgroup[1] * run.threadgroup[2];
-  if (threads == 0 || threads > kMaximumThreads)
-    report(Severity::fatal, format("%zu threads per threadgroup, the limit is %d", threads, kMaximumThreads));
-  if (must_stop()) return;
-  const Stacks stacks{int(threads)};
+  const Stacks stacks{int(run.threadgroup[0] * run.threadgroup[1] * run.threadgroup[2])};
   const FaultsCaught faults_caught(run.time_limit);
   bind_buffers(run);
   if (!must_stop()) compute_constants_in_thread();
@@ -139,16 +137,15 @@ void launch(const MslRun& run) {
 
 }  // namespace
 
-// Returns the log, which stays valid until the next launch.
-extern "C" EXPORTED const char* msl_run(const MslRun* run) {
+// Returns the log, which stays valid until the next launch. Null: there is no memory for it.
+extern "C" EXPORTED const char* msl_run(const MslRun* run) try {
   static std::string log;
   clear_log();
   observer::begin_launch();
-  launched = find_kernel(run->kernel);
-  if (launched)
-    launch(*run);
-  else
-    report(Severity::fatal, format("no kernel '%s'", run->kernel));
+  launched = &find_kernel(run->kernel);
+  launch(*run);
   log = log_text();
   return log.c_str();
+} catch (const std::bad_alloc&) {
+  return nullptr;
 }

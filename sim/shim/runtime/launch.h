@@ -4,7 +4,7 @@
 
 namespace simulator {
 
-const Kernel& kernel();
+const MslKernel& kernel();
 const MslLaunch& arguments();
 
 }  // namespace simulator

@@ -1,7 +1,7 @@
 #include "registry.h"
 
 #include <cstring>
-#include <map>
+#include <new>
 #include <vector>
 
 #include "exported.h"
@@ -9,34 +9,19 @@
 namespace simulator {
 namespace {
 
-struct Constant {
-  int index;  // negative: computed by init
-  std::string name;
-  void* value;
-  size_t size;
-  bool* defined;
-  void (*init)();
-};
-
-// Functions, because kernels register while the library's globals are being constructed.
-std::map<std::string, Kernel>& kernels() {
-  static std::map<std::string, Kernel> all;
-  return all;
-}
-std::vector<Constant>& constants() {
-  static std::vector<Constant> all;
-  return all;
-}
+std::vector<MslKernel> kernels;
+std::vector<MslConstant> constants;
 
 }  // namespace
 
-const Kernel* find_kernel(const std::string& name) {
-  const auto found = kernels().find(name);
-  return found == kernels().end() ? nullptr : &found->second;
+const MslKernel& find_kernel(std::string_view name) {
+  size_t i = 0;
+  while (kernels[i].name != name) i++;
+  return kernels[i];
 }
 
 void compute_constants() {
-  for (const Constant& constant : constants())
+  for (const MslConstant& constant : constants)
     if (constant.init) constant.init();
 }
 
@@ -48,32 +33,24 @@ using namespace simulator;
 
 extern "C" {
 
-void msl_rt_kernel(const char* name, MslEntry entry, const MslParam* parameters, int count) {
-  kernels()[name] = {entry, {parameters, size_t(count)}};
-}
+void msl_rt_kernel(const MslKernel* kernel) { kernels.push_back(*kernel); }
+void msl_rt_constant(const MslConstant* constant) { constants.push_back(*constant); }
 
-void msl_rt_constant(int index, const char* name, void* value, size_t size, bool* defined, void (*init)()) {
-  constants().push_back({index, name, value, size, defined, init});
-}
-
-// Lines "kernel NAME PARAMETER:KIND:INDEX ..." and "constant NAME INDEX SIZE", with tabs between the words.
-EXPORTED const char* msl_describe() {
-  static std::string text;
-  text.clear();
-  for (const auto& [name, kernel] : kernels()) {
-    text += "kernel\t" + name;
-    for (const MslParam& p : kernel.parameters)
-      text += "\t" + std::string(p.name) + ":" + std::to_string(p.kind) + ":" + std::to_string(p.index);
-    text += "\n";
-  }
-  for (const Constant& c : constants())
-    if (c.index >= 0)
-      text += "constant\t" + c.name + "\t" + std::to_string(c.index) + "\t" + std::to_string(c.size) + "\n";
-  return text.c_str();
+// To be called first, once: what the library has. False: there is no memory for it.
+EXPORTED bool msl_describe(const MslKernel** all_kernels, uint32_t* kernel_count, const MslConstant** all_constants,
+                           uint32_t* constant_count) try {
+  msl_register();
+  *all_kernels = kernels.data();
+  *kernel_count = uint32_t(kernels.size());
+  *all_constants = constants.data();
+  *constant_count = uint32_t(constants.size());
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 EXPORTED void msl_reset_constants() {
-  for (const Constant& constant : constants()) {
+  for (const MslConstant& constant : constants) {
     if (constant.index < 0) continue;
     memset(constant.value, 0, constant.size);
     *constant.defined = false;
@@ -81,7 +58,7 @@ EXPORTED void msl_reset_constants() {
 }
 
 EXPORTED void msl_set_constant(int index, const void* value, size_t size) {
-  for (const Constant& constant : constants()) {
+  for (const MslConstant& constant : constants) {
     if (constant.index != index || constant.size != size) continue;
     memcpy(constant.value, value, size);
     *constant.defined = true;

@@ -1,19 +1,13 @@
 // The kernels and function constants of this library.
 #pragma once
-#include <span>
-#include <string>
+#include <string_view>
 
 #include "../sim_abi.h"
 
 namespace simulator {
 
-struct Kernel {
-  MslEntry entry;
-  std::span<const MslParam> parameters;
-};
-
-const Kernel* find_kernel(const std::string& name);  // null: there is none
-void compute_constants();                            // those whose value follows from others
+const MslKernel& find_kernel(std::string_view name);  // which must be there
+void compute_constants();                             // those whose value follows from others
 bool is_enabled(const MslParam& parameter);
 
 }  // namespace simulator

@@ -12,7 +12,7 @@ struct Finding {
   int count = 0;
 };
 std::map<std::string, Finding> findings;
-bool stop;
+bool stop, no_memory;
 
 }  // namespace
 
@@ -31,15 +31,17 @@ std::string format(const char* pattern, ...) {
   return text;
 }
 
+void report_no_memory() { stop = no_memory = true; }
+
 bool must_stop() { return stop; }
 
 void clear_log() {
   findings.clear();
-  stop = false;
+  stop = no_memory = false;
 }
 
 std::string log_text() {
-  std::string text;
+  std::string text = no_memory ? "error: no memory for the simulator itself\n" : "";
   for (const auto& [what, finding] : findings) {
     text += what + finding.details;
     if (finding.count > 1) text += " (x" + std::to_string(finding.count) + ")";

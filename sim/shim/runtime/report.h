@@ -15,6 +15,8 @@ void report(Severity severity, const std::string& text, const std::string& detai
 
 __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...);
 
+void report_no_memory();  // a fatal finding that takes none
+
 bool must_stop();  // after a fatal finding
 void clear_log();
 std::string log_text();  // a line for each finding

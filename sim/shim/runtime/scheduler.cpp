@@ -107,7 +107,7 @@ bool complete_operation(Simdgroup& group) {
 
 // Runs the SIMD-group up to its next operation and completes that. False: it cannot move.
 bool step(Simdgroup& group, Order& order) {
-  check_time_limit();
+  heed_stop();
   if (must_stop()) return false;
   const bool ran = run_lanes(group, order);
   return !must_stop() && (complete_operation(group) || ran);

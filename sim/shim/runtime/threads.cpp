@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <new>
 
 #include "fiber.h"
 #include "report.h"
@@ -28,7 +29,11 @@ char* stack_begin(const Thread& thread) { return stack_begin(int(&thread - all))
 size_t& canary(const Thread& thread) { return *reinterpret_cast<size_t*>(stack_begin(thread)); }
 
 void thread_main() {
-  thread_body();
+  try {
+    thread_body();
+  } catch (const std::bad_alloc&) {  // of the runtime; no kernel allocates
+    report_no_memory();
+  }
   end_current_thread();
 }
 

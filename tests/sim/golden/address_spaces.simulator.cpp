@@ -19,3 +19,4 @@ struct Row {
     return length * scale;
   }
 };
+extern "C" void msl_register() {  }

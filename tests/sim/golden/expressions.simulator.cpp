@@ -11,4 +11,5 @@ struct Pair {
   for (int j = 0; j < 4; j++) v[j] = pair.x;
   for (int j = 0; j < 4; j++) v[j] += 1e-3f;
   x[i] = v;
-} struct msl_p1_k { static const MslParam* get() { static const MslParam p[] = {{MslKind(0), 0, nullptr, "x"}, {MslKind(0), 1, nullptr, "pairs"}, {MslKind(2), 0, nullptr, "i"}}; return p; } };  msl_p1_k msl_d_k(float4 * x , Pair * pairs , uint i); static ::msl::Kernel<&k, msl_p1_k> msl_k2("k");
+} struct msl_p1_k { static const MslParam* get() { static const MslParam p[] = {{MslKind(0), 0, nullptr, "x"}, {MslKind(0), 1, nullptr, "pairs"}, {MslKind(2), 0, nullptr, "i"}}; return p; } };  msl_p1_k msl_d_k(float4 * x , Pair * pairs , uint i); static void msl_r2() { ::msl::register_kernel<&k, msl_p1_k>("k"); }
+extern "C" void msl_register() { ::msl_r2(); }

@@ -8,4 +8,5 @@ using namespace metal;
   other[0][i % 32] = 0;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   x[i] = end[-int(i)] + tile[0].x;
-} struct msl_p1_reverse { static const MslParam* get() { static const MslParam p[] = {{MslKind(0), 0, nullptr, "x"}, {MslKind(3), 0, nullptr, "i"}}; return p; } };  msl_p1_reverse msl_d_reverse(float * x , uint i); static ::msl::Kernel<&reverse, msl_p1_reverse> msl_k2("reverse");
+} struct msl_p1_reverse { static const MslParam* get() { static const MslParam p[] = {{MslKind(0), 0, nullptr, "x"}, {MslKind(3), 0, nullptr, "i"}}; return p; } };  msl_p1_reverse msl_d_reverse(float * x , uint i); static void msl_r2() { ::msl::register_kernel<&reverse, msl_p1_reverse>("reverse"); }
+extern "C" void msl_register() { ::msl_r2(); }

@@ -12,6 +12,7 @@
 #include "../platform.h"
 #include "../report.h"
 #include "../threads.h"
+#include "../zeros.h"
 
 namespace simulator::observer {
 namespace {
@@ -34,7 +35,7 @@ struct Byte {
 struct Region {
   const char* data;
   size_t size;
-  std::vector<Byte> bytes;
+  Zeros<Byte> bytes;
   bool contains(const char* p, size_t n) const { return p >= data && p + n <= data + size; }
 };
 
@@ -123,8 +124,7 @@ bool in_a_variable(const char* p, size_t size) {
 
 void note_access(const void* address, size_t size, Access access, const void* pc) {
   if (!current_thread()) return;
-  check_time_limit();
-  if (must_stop()) end_current_thread();
+  heed_stop_in_thread();
   const char* p = static_cast<const char*>(address);
   if (on_current_stack(p, size)) return;
   if (arena.contains(p, size)) {
@@ -137,11 +137,11 @@ void note_access(const void* address, size_t size, Access access, const void* pc
 }
 
 void begin_launch() {}
-void add_buffer(char* data, size_t size, bool) { device.push_back({data, size, std::vector<Byte>(size)}); }
+void add_buffer(char* data, size_t size, bool) { device.push_back({data, size, Zeros<Byte>(size)}); }
 void forget_buffers() { device.clear(); }
 
 void begin_threadgroup(char* data, size_t size) {
-  if (!arena.data) arena = {data, size, std::vector<Byte>(size)};
+  if (!arena.data) arena = {data, size, Zeros<Byte>(size)};
   variables.clear();
   threadgroups++;
   for (uint32_t& epoch : epochs) epoch++;

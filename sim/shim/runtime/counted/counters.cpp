@@ -4,9 +4,11 @@
 #include <vector>
 
 #include "../exported.h"
+#include "../faults.h"
 #include "../instrumented/memory_access.h"
 #include "../observer.h"
 #include "../threads.h"
+#include "../zeros.h"
 
 namespace simulator::observer {
 namespace {
@@ -58,7 +60,7 @@ class Touched {
     launch_[word] |= fresh;
   }
 
-  std::vector<uint64_t> launch_, threadgroup_;
+  Zeros<uint64_t> launch_, threadgroup_;
   std::vector<size_t> words_;  // where threadgroup_ is not zero
 };
 
@@ -79,6 +81,7 @@ bool is_read(Access access) { return access == Access::read || access == Access:
 }  // namespace
 
 void note_access(const void* address, size_t size, Access access, const void*) {
+  if (current_thread()) heed_stop_in_thread();
   const char* p = static_cast<const char*>(address);
   if (size_t(p - arena) < arena_size) {
     (is_read(access) ? cost.threadgroup_loaded : cost.threadgroup_stored) += size;
