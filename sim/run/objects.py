@@ -55,8 +55,8 @@ _ALLOWED = re.compile(
     "|_GLOBAL_OFFSET_TABLE_|__stack_chk_(fail|guard)"
     "|__(extend|trunc|fix|fixuns|float|floatun|mul|div)[a-z]+[0-9]|__(u?div|u?mod|mul|pop|clz|ctz|bswap)[a-z]*[dt]i[0-9]?"
 )
-# What code that runs when a library is loaded or unloaded leaves: functions that compilers make, and ELF's sections, but
-# for the one that -fsanitize=thread makes by itself, to call its runtime (with g++, with clang).
+# Traces of code that runs when a library is loaded or unloaded: functions that compilers make, and ELF's sections. That
+# which -fsanitize=thread makes by itself (with g++, with clang), to call its runtime, is none.
 _AT_LOAD = re.compile("_GLOBAL__(sub_)?[ID]_.*|__cxx_global_(var_init|array_dtor).*")
 _SECTIONS_AT_LOAD = re.compile(rb"[.](init_array|fini_array|preinit_array|ctors|dtors)(?![.](00099|0)\0)")
 _OF_THE_LIBRARY = re.compile("_ZN?K?St|_ZN9__gnu_cxx|DW[.]ref")  # templates of C++'s own headers, the same everywhere
@@ -72,7 +72,7 @@ class _Symbols:
 
 
 def check_kernels(kernels: Path, runtime: Sequence[Path], text: str) -> None:
-    """SimulatorError: an object made from `text` runs something at load, calls the host, or replaces a part of `runtime`."""
+    """SimulatorError: an object made from `text` runs code at load, calls the host, or replaces a part of `runtime`."""
     symbols = _symbols(kernels)
     if any(map(_AT_LOAD.fullmatch, symbols.own)) or _SECTIONS_AT_LOAD.search(kernels.read_bytes()):
         raise SimulatorError(

@@ -10,7 +10,7 @@ class SimulatorEmitter(NativeEmitter):
     header = "metal_sim.h"
 
     def emit(self) -> str:
-        """One function tells the runtime all that it is to know of the text, so that nothing runs before it is called."""
+        """One function tells the runtime all that it is to know, so that nothing runs before it is called."""
         self._registrations: list[str] = []
         return super().emit()
 

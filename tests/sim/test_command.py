@@ -202,6 +202,25 @@ def test_run_refuses(row_sum: str, arguments: list[str], message: str, capsys: p
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    {
+        "extent": (["--threadgroups", str(2**32 + 1)], "threadgroups[0]: expected from 1 to 4294967295"),
+        "no extent": (["--threads", "0"], "threads[0]: expected from 1"),
+        "threadgroup": (["--threads", "1", "--threads-per-threadgroup", "1025"], "the limit is 1024"),
+        "memory": (["--threads", "1", "--threadgroup-memory", "31=16"], "threadgroup_memory: an index"),
+        "length": (["--threads", "1", "--threadgroup-memory", f"0={2**32}"], "threadgroup_memory[0]: expected"),
+        "time limit": (["--threads", "1", "--time-limit", "nan"], "time_limit: expected from 0"),
+        "seed": (["--threads", "1", "--seed", "-1"], "expected non-negative integer"),
+    }.values(),
+)
+def test_run_refuses_a_launch(
+    row_sum: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", row_sum, "row_sum_float", "--fast", *BARRIER, *arguments, *BUFFERS]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [],

@@ -158,7 +158,7 @@ def test_what_is_not_bound() -> None:
         kernels(False).run("sound", [np.zeros(4, np.float32)], threadgroups=(1,))
     with pytest.raises(SimulatorError, match="no kernel 'unknown'"):
         kernels(False).run("unknown", [], threadgroups=(1,))
-    with pytest.raises(SimulatorError, match="2048 threads per threadgroup, the limit is 1024"):
+    with pytest.raises(ValueError, match="2048 threads per threadgroup, the limit is 1024"):
         kernels(False).run("sound", [], threadgroups=(1,), threads_per_threadgroup=(2048,))
 
 

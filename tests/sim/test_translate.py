@@ -5,13 +5,15 @@ FUSEDOPS_REGENERATE_GOLDEN=1 writes the golden files anew; read the difference b
 
 import difflib
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from fusedops.sim import SimulatorError, translate
+from fusedops.sim import SimulatorError, build, translate
 from fusedops.sim.compiler import host_compiler
+from fusedops.sim.translate.cuda import entry_point
 from fusedops.sim.translate.preprocess import SHIM
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -114,6 +116,55 @@ def test_includes_and_macros(tmp_path: Path) -> None:
 def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
         translate(text, "simulator")
+
+
+TEMPLATE = "template <typename T> kernel void k(device T* x [[buffer(0)]]) { x[0] = 1; }\n"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(r'"a\tb"', r'"a\nb"', r'"a\0b"', r'"k\tx:0:0"', r'"a\"b"', r'"\\"', r'"\x41"', '"a\tb"', '""'),
+        *('"\N{LATIN SMALL LETTER E WITH ACUTE}"', 'L"a"', 'u8"a"', 'R"(a)"', "'a'", "a", "1"),
+    ],
+)
+def test_host_names_that_are_no_names(written: str) -> None:
+    text = f"{TEMPLATE}template [[host_name({written})]] kernel void k<float>(device float*);\n"
+    for target in SUFFIXES:
+        with pytest.raises(SimulatorError, match="<metal>:2: "):
+            translate(text, target)
+
+
+def test_host_names_may_hold_whatever_is_printable() -> None:
+    literals = """"k:0:0 'x' <a, b> ?*("
+        "%s" """
+    text = f"""{TEMPLATE}
+    template [[host_name({literals})]] kernel void k<float>(device float*);
+    [[host_name("name")]] kernel void other(device float* x [[buffer(0)]]) {{}}"""
+    assert translate(text, "simulator").kernels == ("k:0:0 'x' <a, b> ?*(%s", "name")
+    assert set(build(text).kernels) == {"k:0:0 'x' <a, b> ?*(%s", "name"}
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+def test_a_host_name_is_that_of_one_kernel(target: str) -> None:
+    once = f'{TEMPLATE}template [[host_name("a")]] kernel void k<float>(device float*);\n'
+    other = 'template [[host_name("a")]] kernel void k<int>(device int*);\n'
+    assert translate(once + once.splitlines()[1], target).kernels == ("a",)
+    for second in (other, "kernel void a(device float* x [[buffer(0)]]) {}\n"):
+        with pytest.raises(SimulatorError, match="<metal>:3: host name 'a' is that of another kernel, too"):
+            translate(once + second, target)
+
+
+def test_names_of_cuda_kernels_differ() -> None:
+    names = ["f<float>", "f_float_", "f(float)", "f float "]
+    assert len({entry_point(name) for name in names}) == len(names)
+    assert all(re.fullmatch(r"\w+", entry_point(name)) for name in names)
+
+
+@pytest.mark.parametrize("index", ["31", "- 1", "n", "1.5", "1 << 40", "4294967296"])
+def test_indices_beyond_the_limit(index: str) -> None:
+    with pytest.raises(SimulatorError, match=f"<metal>:1: index {index}: expected a number from 0 to 30"):
+        translate(f"kernel void k(device float* x [[buffer({index})]]) {{}}", "simulator")
 
 
 def test_several_mistakes_at_once() -> None:
