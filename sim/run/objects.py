@@ -15,43 +15,14 @@ from ..translate.lexer import tokens_of
 
 # C's float functions, which metal/math.h calls by the names of the compiler's builtins.
 _MATHEMATICS = (
-    *(
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "ceil",
-        "copysign",
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-    ),
-    *("exp10", "exp2", "expm1", "fabs", "fdim", "floor", "fma", "fmax", "fmin", "fmod", "frexp", "hypot", "ldexp"),
-    *(
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "modf",
-        "nearbyint",
-        "nextafter",
-        "pow",
-        "remainder",
-        "rint",
-        "round",
-        "roundeven",
-    ),
-    *("scalbn", "sin", "sincos", "sinh", "sqrt", "tan", "tanh", "trunc"),
+    "acos|acosh|asin|asinh|atan|atan2|atanh|cbrt|ceil|copysign|cos|cosh|erf|exp|exp10|exp2|expm1|fabs|fdim|floor|"
+    "fma|fmax|fmin|fmod|frexp|hypot|ldexp|log|log10|log1p|log2|modf|nearbyint|nextafter|pow|remainder|rint|round|"
+    "roundeven|scalbn|sin|sincos|sinh|sqrt|tan|tanh|trunc|split"
 )
 _ALLOWED = re.compile(
     "msl_rt_(tg|simd|barrier|lane|warn|exponential|kernel|constant)|msl_register|mem(cpy|move|set|cmp)"
     "|__ubsan_handle_(type_mismatch_v1|out_of_bounds|divrem_overflow)|__tsan_[a-z0-9_]+"
-    f"|({'|'.join(_MATHEMATICS)})f"
+    f"|({_MATHEMATICS})f"
     "|_GLOBAL_OFFSET_TABLE_|__stack_chk_(fail|guard)"
     "|__(extend|trunc|fix|fixuns|float|floatun|mul|div)[a-z]+[0-9]|__(u?div|u?mod|mul|pop|clz|ctz|bswap)[a-z]*[dt]i[0-9]?"
 )
