@@ -65,6 +65,7 @@ _OF_THE_LIBRARY = re.compile("_ZN?K?St|_ZN9__gnu_cxx|DW[.]ref")  # templates of 
 
 # What a macro of the host's headers could write that a text may not, pasted together or not.
 _UNSAFE = re.compile(r"#|\b(asm|__asm|__asm__|__attribute|__attribute__|__declspec|_Pragma)\b")
+_SUFFIX_PASTED = re.compile(r"## ?(U|L|UL|LL|ULL)\b")  # to a number, as INT64_MAX does
 _SAFE_MACROS = frozenset({"is_function_constant_defined"})  # Metal's, which pastes __defined to a name
 
 
@@ -85,7 +86,7 @@ def _unsafe_macros(header: str, preprocessor: tuple[str, ...]) -> frozenset[str]
     if result.returncode:
         raise SimulatorError(result.stderr.strip())
     macros = dict(re.findall(r"^#define (\w+)(.*)$", result.stdout, re.MULTILINE))
-    unsafe = {name for name, value in macros.items() if _UNSAFE.search(value)} - _SAFE_MACROS
+    unsafe = {name for name, value in macros.items() if _UNSAFE.search(_SUFFIX_PASTED.sub("", value))} - _SAFE_MACROS
     while more := {
         name for name, value in macros.items() if name not in unsafe and unsafe & {*re.findall(r"\w+", value)}
     }:
@@ -122,6 +123,7 @@ def check_kernels(kernels: Path, runtime: Sequence[Path], text: str) -> None:
         raise SimulatorError("\n".join(sorted(findings)))
 
 
+@cache
 def _symbols_of_runtime(file: Path) -> frozenset[str]:
     symbols = _symbols(file)
     return symbols.defined | symbols.undefined
