@@ -11,7 +11,7 @@ import ml_dtypes  # noqa: F401  so that numpy knows bfloat16 by its name
 import numpy as np
 from numpy.typing import NDArray
 
-from .run.arguments import AtOffset
+from .run.arguments import AtOffset, bytes_at
 from .run.launch import BoundLaunch
 from .run.library import Library, build
 
@@ -98,15 +98,8 @@ def _memory(array: Array) -> AtOffset:
     above = sum(step for step in steps if step > 0) + array.itemsize
     padding = (address - below) % VECTOR_BYTES
     memory = np.zeros(padding + below + above, np.uint8)
-    memory[padding:] = np.asarray(_Bytes(address - below, below + above))
+    memory[padding:] = bytes_at(address - below, below + above)
     return AtOffset(memory, padding + below)
-
-
-class _Bytes:
-    """Bytes at an address, for numpy."""
-
-    def __init__(self, address: int, size: int) -> None:
-        self.__array_interface__ = {"data": (address, True), "shape": (size,), "typestr": "|u1", "version": 3}
 
 
 def _poisoned(dtype: str, shape: Sequence[int]) -> Array:

@@ -75,6 +75,18 @@ def _memory(index: int, memory: Any) -> Memory:
     return cast("Memory", memory)
 
 
+class _Bytes:
+    """Bytes at an address, for numpy."""
+
+    def __init__(self, address: int, size: int) -> None:
+        self.__array_interface__ = {"data": (address, True), "shape": (size,), "typestr": "|u1", "version": 3}
+
+
+def bytes_at(address: int, size: int) -> Array:
+    """The bytes at an address, not copied and read-only, as long as they are there."""
+    return np.asarray(_Bytes(address, size))
+
+
 def contiguous(buffer: Array | np.generic | bytes | bytearray) -> Array:
     """The buffer's bytes as an array, which may be the buffer itself."""
     if isinstance(buffer, bytes | bytearray):
@@ -156,7 +168,7 @@ def integer(name: str, value: Any, least: int, most: int) -> int:
 
 
 def _three(name: str, extent: Any) -> tuple[int, ...]:
-    if isinstance(extent, str | bytes) or not isinstance(extent, Sequence | np.ndarray):
+    if isinstance(extent, str | bytes) or not isinstance(extent, tuple | list | np.ndarray | Sequence):
         raise TypeError(f"{name}: expected one to three extents, got {extent!r}")
     if not 1 <= len(extent) <= 3:
         raise ValueError(f"{name}: expected one to three extents, got {len(extent)}")

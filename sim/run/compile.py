@@ -14,7 +14,7 @@ from pathlib import Path
 from ..compiler import host_compiler
 from ..errors import SimulatorError
 from .cache import cached, text_of
-from .objects import check_kernels
+from .objects import check_kernels, check_text
 
 SHIM = Path(__file__).resolve().parent.parent / "shim"
 _RUNTIME = SHIM / "runtime"
@@ -71,6 +71,7 @@ def compile_library(text: str, observer: Observer) -> Path:
     link = [compiler, "-shared", *map(str, runtime), "-lm"]
 
     def make(library: Path) -> None:
+        check_text(text, (compiler, *flags, f"-I{SHIM}"))
         kernels = library.with_suffix(".o")
         run_compiler([*compile_kernels, "-o", str(kernels)], text)
         check_kernels(kernels, runtime, text)

@@ -22,6 +22,7 @@ from .arguments import (
     Buffer,
     Extent,
     InPlace,
+    bytes_at,
     check_output,
     constant_bytes,
     contiguous,
@@ -206,7 +207,7 @@ class Library:
                 if log is None:
                     raise MemoryError("no memory for the simulator itself")
                 for array, address in outputs:
-                    array[...] = _array_at(address, array)
+                    array[...] = bytes_at(address, array.nbytes).view(array.dtype).reshape(array.shape)
             finally:
                 self._native.msl_free_all()
         lines = describe_places(log.decode(), self.path).splitlines()
@@ -311,12 +312,6 @@ def _share_memory(a: Array, b: Array) -> bool:
         return np.shares_memory(a, b, max_work=10_000)
     except np.exceptions.TooHardError:
         return True
-
-
-def _array_at(address: int, like: Array) -> Array:
-    """An array of like's shape and dtype on memory that is not copied."""
-    memory = (ctypes.c_char * like.nbytes).from_address(address)
-    return np.frombuffer(memory, np.uint8).view(like.dtype).reshape(like.shape)
 
 
 def build(

@@ -1,6 +1,6 @@
 """What compiled Metal text may ask of the host: nothing at load, and of all functions only those of Metal's semantics.
 
-The compiler is asked for what it made of the text, so no spelling of the text goes around this.
+The compiler is asked for what it makes of the text, so no spelling of the text goes around this.
 """
 
 import re
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..errors import SimulatorError
@@ -31,6 +32,37 @@ _ALLOWED = re.compile(
 _AT_LOAD = re.compile("_GLOBAL__(sub_)?[ID]_.*|__cxx_global_(var_init|array_dtor).*")
 _SECTIONS_AT_LOAD = re.compile(rb"[.](init_array|fini_array|preinit_array|ctors|dtors)(?![.](00099|0)\0)")
 _OF_THE_LIBRARY = re.compile("_ZN?K?St|_ZN9__gnu_cxx|DW[.]ref")  # templates of C++'s own headers, the same everywhere
+
+
+# What a macro of the host's headers could write that a text may not, pasted together or not.
+_UNSAFE = re.compile(r"#|\b(asm|__asm|__asm__|__attribute|__attribute__|__declspec|_Pragma)\b")
+_SUFFIX_PASTED = re.compile(r"## ?(U|L|UL|LL|ULL)\b")  # to a number, as INT64_MAX does
+_SAFE_MACROS = frozenset({"is_function_constant_defined"})  # Metal's, which pastes __defined to a name
+
+
+def check_text(text: str, preprocessor: tuple[str, ...]) -> None:
+    """SimulatorError: a translation uses a macro of the host's headers that could write what Metal has not."""
+    header, _, body = text.partition("\n")
+    unsafe = _unsafe_macros(header, preprocessor)
+    tokens = (token for token in tokens_of(body) if token.kind == "identifier" and token.text in unsafe)
+    if findings := [f"{token.file}:{token.line}: error: '{token.text}' does not exist in Metal" for token in tokens]:
+        raise SimulatorError("\n".join(findings))
+
+
+@cache
+def _unsafe_macros(header: str, preprocessor: tuple[str, ...]) -> frozenset[str]:
+    """The macros behind a translation's first line that are unsafe, or that make use of one which is."""
+    command = [*preprocessor, "-dM", "-E", "-x", "c++", "-"]
+    result = subprocess.run(command, input=header, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SimulatorError(result.stderr.strip())
+    macros = dict(re.findall(r"^#define (\w+)(.*)$", result.stdout, re.MULTILINE))
+    unsafe = {name for name, value in macros.items() if _UNSAFE.search(_SUFFIX_PASTED.sub("", value))} - _SAFE_MACROS
+    while more := {
+        name for name, value in macros.items() if name not in unsafe and unsafe & {*re.findall(r"\w+", value)}
+    }:
+        unsafe |= more
+    return frozenset(unsafe)
 
 
 @dataclass(frozen=True)
@@ -62,6 +94,7 @@ def check_kernels(kernels: Path, runtime: Sequence[Path], text: str) -> None:
         raise SimulatorError("\n".join(sorted(findings)))
 
 
+@cache
 def _symbols_of_runtime(file: Path) -> frozenset[str]:
     symbols = _symbols(file)
     return symbols.defined | symbols.undefined

@@ -19,43 +19,14 @@ from .lexer import Token, is_line_marker
 
 # Metal Shading Language Specification, section 1.5.4, and `std`: Metal's library is in `metal`.
 _FORBIDDEN = frozenset(
-    {
-        "__asm",
-        "__asm__",
-        "__declspec",
-        "__thread",
-        "_Pragma",
-        "asm",
-        "catch",
-        "delete",
-        "double",
-        "dynamic_cast",
-        "goto",
-        "new",
-        "std",
-        "thread_local",
-        "throw",
-        "try",
-        "typeid",
-    }
+    {"asm", "catch", "delete", "double", "dynamic_cast", "goto", "new", "std", "thread_local", "throw", "try", "typeid"}
+    | {"__asm", "__asm__", "__declspec", "__thread", "_Pragma"}
     | {"virtual"}
 )
 # Attributes in GNU's notation that say something about a kernel's own code. Others reach the linker or the loader.
 _ATTRIBUTES = frozenset(
-    {
-        "aligned",
-        "always_inline",
-        "cold",
-        "const",
-        "deprecated",
-        "flatten",
-        "hot",
-        "may_alias",
-        "noinline",
-        "packed",
-        "pure",
-    }
-    | {"unused"}
+    {"aligned", "always_inline", "cold", "const", "deprecated", "flatten", "hot", "may_alias", "noinline", "packed"}
+    | {"pure", "unused"}
 )
 # What another lexer could read otherwise: raw strings, digraphs, and what is left of line splices and directives.
 _AMBIGUOUS = frozenset({"<:", ":>", "<%", "%>", "%:", "#", "\\", '"', "'"})
@@ -294,6 +265,7 @@ class Emitter:
         source = self.source
         inner = index + 2
         if source[index + 1] != "(" or source[inner] != "(":
+            self.errors.append(f"{source.where(index)}: expected '((' after '{source[index]}'")
             return
         for start, _ in source.split(inner + 1, source.partner(inner)):
             if source[start].strip("_") not in _ATTRIBUTES:

@@ -28,6 +28,17 @@ REFUSED = {
     "asm behind a raw string": ("", 'R"(")"; asm("nop"); R"(")";', "unbalanced"),
     "raw string": ("", 'x[0] = sizeof(R"a");', """'R"' does not exist"""),
     "asm behind digits": ("", "int a = 0xf'a; int b = '\"'; asm(\"nop\"); b = '\"';", "'asm' does not exist"),
+    "asm from a macro of the host": (
+        "extern int __REDIRECT(f, (int), f; .quad 1; f);",
+        "",
+        "'__REDIRECT' does not exist",
+    ),
+    "asm pasted by a macro of the host": ("", '__CONCAT(as, m)("nop");', "'__CONCAT' does not exist"),
+    "attribute behind an empty macro": (
+        "__attribute__ MSL_FN ((constructor)) static void f() {}",
+        "",
+        "expected '\\(\\(' after '__attribute__'",
+    ),
     "digraphs": ("<:<:gnu::constructor:>:> static void f() {}", "", "'<:' does not exist"),
     "directive from a macro": ("#define H #\nH include <stdlib.h>", "", "'#' does not exist"),
     "ident": ('#ident "a"', "", "'#ident \"a\"' does not exist"),

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "../exported.h"
-#include "../faults.h"
 #include "../instrumented/memory_access.h"
 #include "../observer.h"
 #include "../threads.h"
@@ -31,7 +30,7 @@ Cost cost;
 // Sets of a buffer's bytes, a bit each: those that the launch has accessed, and those that the threadgroup has.
 class Touched {
  public:
-  explicit Touched(size_t size) : launch_(size / 64 + 1), threadgroup_(size / 64 + 1) {}
+  explicit Touched(size_t size) : launch_(size / 64 + 1), threadgroup_(size / 64 + 1), words_(size / 64 + 1) {}
 
   void add(size_t offset, size_t size, DeviceBytes& bytes) {
     bytes.total += size;
@@ -40,8 +39,7 @@ class Touched {
   }
 
   void begin_threadgroup() {
-    for (size_t word : words_) threadgroup_[word] = 0;
-    words_.clear();
+    while (word_count_) threadgroup_[words_[--word_count_]] = 0;
   }
 
  private:
@@ -53,7 +51,7 @@ class Touched {
   void add_to_word(size_t word, uint64_t accessed, DeviceBytes& bytes) {
     const uint64_t fresh = accessed & ~threadgroup_[word];
     if (!fresh) return;
-    if (!threadgroup_[word]) words_.push_back(word);
+    if (!threadgroup_[word]) words_[word_count_++] = word;
     threadgroup_[word] |= fresh;
     bytes.by_threadgroups += std::popcount(fresh);
     bytes.distinct += std::popcount(fresh & ~launch_[word]);
@@ -61,7 +59,9 @@ class Touched {
   }
 
   Zeros<uint64_t> launch_, threadgroup_;
-  std::vector<size_t> words_;  // where threadgroup_ is not zero
+  Zeros<size_t>
+      words_;  // where threadgroup_ is not zero; nothing grows while a thread runs, which may be stopped anywhere
+  size_t word_count_ = 0;
 };
 
 struct DeviceBuffer {
@@ -81,7 +81,6 @@ bool is_read(Access access) { return access == Access::read || access == Access:
 }  // namespace
 
 void note_access(const void* address, size_t size, Access access, const void*) {
-  if (current_thread()) heed_stop_in_thread();
   const char* p = static_cast<const char*>(address);
   if (size_t(p - arena) < arena_size) {
     (is_read(access) ? cost.threadgroup_loaded : cost.threadgroup_stored) += size;
