@@ -110,7 +110,7 @@ def test_bad_input() -> None:
     x = torch.ones(2, 3)
     with pytest.raises(Exception, match="grad_y must have shape \\(2, 3\\)"):
         torch.ops.fusedops.gelu_backward(torch.ones(3, 2), x, None, 0)
-    with pytest.raises(Exception, match="grad_sum must have y's dtype"):
+    with pytest.raises(Exception, match="grad_sum must have x's dtype"):
         torch.ops.fusedops.rms_norm_backward(x, x.half(), torch.ones(2), x, None, 1e-6, 0.0)
     with pytest.raises(Exception, match="grad_reciprocal_rms must have shape \\(2,\\)"):
         torch.ops.fusedops.rms_norm_backward(x, None, torch.ones(3), x, None, 1e-6, 0.0)
