@@ -82,10 +82,11 @@ void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor&
   const Rows residual_rows(buffers.residual ? *buffers.residual : buffers.x);
   const Weights weights(buffers.weight, problem.weight_offset);
   const float without_weight = buffers.weight ? 1.f : 1.f + problem.weight_offset;
+  const int64_t together = rows_read_together<T>(x_rows, residual_rows);
   const int64_t element_bytes = 2 * sizeof(T) + (buffers.residual ? 2 * sizeof(Sum) : 0);
   const bool past_caches = write_past_caches(element_bytes * problem.rows * columns);
   dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
-    for_each_row_block(executor, problem.rows, columns, [&](const Span& span) {
+    for_each_row_block(executor, problem.rows, columns, together, [&](const Span& span) {
       SpanReader<T> x_reader(buffers.x, x_rows, span);
       SpanReader<Sum> residual_reader(buffers.residual ? *buffers.residual : buffers.x, residual_rows, span);
       Scratch<Sum> kept_sum(buffers.residual && __is_same(Whole, PastCaches) ? columns : 0);

@@ -64,6 +64,10 @@ class Gradients {
       for (int64_t i = 0; i < problem.columns; ++i) factors_[i] = 1.f + problem.weight_offset;
   }
 
+  int64_t rows_read_together() const {
+    return FUSEDOPS_ISA::rows_read_together<T>(sum_rows_, grad_rows_, grad_sum_rows_);
+  }
+
   // Writes grad_x for the span's rows and adds their part of grad_weight to `weight_sums`, which may be null.
   void run(const Span& span, float* weight_sums) {
     SpanReader<Sum> x_reader(buffers_.sum, sum_rows_, span);
@@ -113,7 +117,7 @@ template <class T, class Sum>
 void run(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor) {
   Gradients<T, Sum> gradients(problem, buffers);
   if (!buffers.weight)
-    return for_each_row_block(executor, problem.rows, problem.columns,
+    return for_each_row_block(executor, problem.rows, problem.columns, gradients.rows_read_together(),
                               [&](const Span& span) { gradients.run(span, nullptr); });
   ColumnSums grad_weight(problem.rows, problem.columns);
   grad_weight.accumulate(executor, [&](const Span& span, float* sums) { gradients.run(span, sums); });

@@ -41,7 +41,7 @@ def rms_norm(
         dtype.
 
     Raises:
-        TypeError: An argument is of another framework, device or dtype than it must be, or an array in place of a number.
+        TypeError: An argument is of another framework, device or dtype than it must be, or an array and no number.
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")

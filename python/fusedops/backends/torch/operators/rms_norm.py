@@ -34,11 +34,14 @@ def normalize_to(
 ) -> tuple[Tensor, Tensor]:
     """Return y in `dtype`, and the reciprocal RMS of each row."""
     wide = x.to(compute_dtype(x))
+    factor = _factor(weight, weight_offset, wide.dtype)
+    if x.shape[-1] == 0:  # there may be more rows than memory holds numbers
+        return (wide * factor).to(dtype).contiguous(), torch.rsqrt(wide.new_tensor(eps)).expand(x.shape[:-1])
     power = _power(wide, eps)
     scaled = wide * power.unsqueeze(-1)
-    mean_square = scaled.square().sum(-1) / max(x.shape[-1], 1)
+    mean_square = scaled.square().sum(-1) / x.shape[-1]
     scaled_reciprocal_rms = torch.rsqrt(mean_square + eps * power * power)
-    y = scaled * scaled_reciprocal_rms.unsqueeze(-1) * _factor(weight, weight_offset, wide.dtype)
+    y = scaled * scaled_reciprocal_rms.unsqueeze(-1) * factor
     return y.to(dtype).contiguous(), scaled_reciprocal_rms * power
 
 
