@@ -1,5 +1,6 @@
-// y = x * rsqrt(mean(x^2) + eps) * (weight + weight_offset) over the rows of x; with a residual, x + residual (rounded
-// to T) takes x's place and is written as well. Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
+// y = x * rsqrt(mean(x^2) + eps) * (weight + weight_offset) over the rows of x; with a residual, x + residual takes x's
+// place and is written as well, in the residual's type Sum: T, or float. Zhang & Sennrich 2019,
+// https://arxiv.org/abs/1910.07467
 //
 // Geometry: threads_per_threadgroup is (threads of a row, rows). A row's threads are a power of two within one
 // SIMD-group, or a multiple of 32. Threadgroups are numbered along x first, then y. With 16-bit elements, for example:
@@ -10,8 +11,8 @@
 //   beyond  16384   1024 threads loop over the tiles of a row
 //
 // Memory traffic per element: x (and the residual) read once, y (and the sum) written once, the weight from cache:
-// 2 sizeof(T), with a residual 4 sizeof(T). Of a row of several tiles all but the last are read again, from cache if it
-// holds them.
+// 2 sizeof(T), and with a residual 2 sizeof(Sum) more. Of a row of several tiles all but the last are read again, from
+// cache if it holds them.
 
 #include <metal_stdlib>
 
@@ -39,23 +40,35 @@ inline float sum_of_row(float value, uint threads, uint row_in_threadgroup, uint
 }
 
 // A thread's part of what is normalised: of x, or of x + residual, which is written.
-template <int width, typename T>
-inline TileBits<T> load_normalized(device const T* x, device const T* residual, device T* sum, TilePart part,
-                                   constant RmsNormParameters& parameters) {
+template <int width, typename T, typename Sum>
+inline TileBits<T, Sum> load_normalized(device const T* x, device const Sum* residual, device Sum* sum, TilePart part,
+                                        constant RmsNormParameters& parameters) {
   const TileBits<T> bits = load_tile<width>(x, parameters.x.column_stride, part);
-  if (!parameters.has_residual) return bits;
-  const TileBits<T> residual_bits = load_tile<width>(residual, parameters.residual.column_stride, part);
+  if constexpr (sizeof(Sum) == sizeof(T)) {
+    if (!parameters.has_residual) return bits;
+  }
+  const TileBits<T, Sum> residual_bits = load_elements<width, T>(residual, parameters.residual.column_stride, part);
   float values[elements_per_thread<T>()], others[elements_per_thread<T>()];
   unpack_tile(bits, values);
   unpack_tile(residual_bits, others);
   for (int i = 0; i < elements_per_thread<T>(); ++i) values[i] += others[i];
-  const TileBits<T> sums = pack_tile<T>(values);
+  const TileBits<T, Sum> sums = pack_tile<T, Sum>(values);
   store_tile<width>(sum, part, sums);
   return sums;
 }
 
-template <typename T>
-inline float sum_of_squares(TileBits<T> bits) {
+// The same of a tile that was read before.
+template <int width, typename T, typename Sum>
+inline TileBits<T, Sum> reload_normalized(device const T* x, device const Sum* sum, TilePart part,
+                                          constant RmsNormParameters& parameters) {
+  if constexpr (sizeof(Sum) == sizeof(T)) {
+    if (!parameters.has_residual) return load_tile<width>(x, parameters.x.column_stride, part);
+  }
+  return load_elements<width, T>(sum, 1, part);
+}
+
+template <typename T, typename Sum>
+inline float sum_of_squares(TileBits<T, Sum> bits) {
   float values[elements_per_thread<T>()];
   unpack_tile(bits, values);
   float sum = 0;
@@ -72,8 +85,8 @@ inline void load_scales(device const uchar* weight, long start, TilePart part, c
   for (int i = 0; i < elements_per_thread<T>(); ++i) scales[i] += parameters.weight_offset;
 }
 
-template <int width, typename T>
-inline void store_scaled(TileBits<T> bits, float reciprocal_rms, thread const float* scales, device T* y,
+template <int width, typename T, typename Sum>
+inline void store_scaled(TileBits<T, Sum> bits, float reciprocal_rms, thread const float* scales, device T* y,
                          TilePart part) {
   float values[elements_per_thread<T>()];
   unpack_tile(bits, values);
@@ -81,10 +94,10 @@ inline void store_scaled(TileBits<T> bits, float reciprocal_rms, thread const fl
   store_tile<width>(y, part, pack_tile<T>(values));
 }
 
-template <typename T, int width>
+template <typename T, typename Sum, int width>
 [[kernel, max_total_threads_per_threadgroup(1024)]] void rms_norm(
-    device const T* x [[buffer(0)]], device const uchar* weight [[buffer(1)]], device const T* residual [[buffer(2)]],
-    device T* y [[buffer(3)]], device T* sum [[buffer(4)]], device float* reciprocal_rms [[buffer(5)]],
+    device const T* x [[buffer(0)]], device const uchar* weight [[buffer(1)]], device const Sum* residual [[buffer(2)]],
+    device T* y [[buffer(3)]], device Sum* sum [[buffer(4)]], device float* reciprocal_rms [[buffer(5)]],
     constant RmsNormParameters& parameters [[buffer(6)]], uint2 threadgroup_position [[threadgroup_position_in_grid]],
     uint2 threadgroups [[threadgroups_per_grid]], uint2 thread_position [[thread_position_in_threadgroup]],
     uint2 threads [[threads_per_threadgroup]], uint lane [[thread_index_in_simdgroup]],
@@ -105,7 +118,7 @@ template <typename T, int width>
   const long tile_size = tile_columns<T>(threads.x);
   const long last_tile = (parameters.tiles_per_row - 1) * tile_size;
   TilePart part = {thread_position.x, threads.x, 0};
-  TileBits<T> bits;
+  TileBits<T, Sum> bits;
   float squares = 0;
   for (long start = 0; start <= last_tile; start += tile_size) {
     part.columns = columns_in_tile<T>(columns - start, threads.x);
@@ -124,10 +137,7 @@ template <typename T, int width>
   store_scaled<width>(bits, factor, scales, y + last_tile, part);
   for (long start = last_tile - tile_size; start >= 0; start -= tile_size) {
     part.columns = columns_in_tile<T>(columns - start, threads.x);
-    if (parameters.has_residual)
-      bits = load_tile<width>((device const T*)sum + start, 1, part);
-    else
-      bits = load_tile<width>(x + start * x_stride, x_stride, part);
+    bits = reload_normalized<width>(x + start * x_stride, (device const Sum*)sum + start, part, parameters);
     load_scales<width, T>(weight, start, part, parameters, scales);
     store_scaled<width>(bits, factor, scales, y + start, part);
   }

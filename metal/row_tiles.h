@@ -72,10 +72,11 @@ inline long known_stride(long stride) {
 }
 
 // A thread's elements of a tile, as they lie in memory. They stay so until they are computed with: no load waits for an
-// earlier one, and 16-bit elements take half the registers.
-template <typename T>
+// earlier one, and 16-bit elements take half the registers. Of another array there may be wider elements in the columns
+// of a tile of T.
+template <typename T, typename Element = T>
 struct TileBits {
-  uint4 vectors[VECTORS_PER_THREAD];
+  uint4 vectors[VECTORS_PER_THREAD * sizeof(Element) / sizeof(T)];
 };
 
 // Four elements of type T, as floats or as they are.
@@ -108,16 +109,20 @@ inline uint4 pack_vector(thread const Value* values) {
     return as_type<uint4>(pack<T>(values));
 }
 
-template <typename T>
-inline void unpack_tile(TileBits<T> bits, thread float* values) {
-  for (int i = 0; i < VECTORS_PER_THREAD; ++i) unpack_vector<T>(bits.vectors[i], values + i * elements_per_vector<T>());
+template <typename T, typename Element>
+inline void unpack_tile(TileBits<T, Element> bits, thread float* values) {
+  constexpr int elements = elements_per_vector<Element>();
+  for (int i = 0; i < elements_per_thread<T>() / elements; ++i)
+    unpack_vector<Element>(bits.vectors[i], values + i * elements);
 }
 
-// Rounds to T.
-template <typename T>
-inline TileBits<T> pack_tile(thread const float* values) {
-  TileBits<T> bits;
-  for (int i = 0; i < VECTORS_PER_THREAD; ++i) bits.vectors[i] = pack_vector<T>(values + i * elements_per_vector<T>());
+// Rounds to the elements' type.
+template <typename T, typename Element = T>
+inline TileBits<T, Element> pack_tile(thread const float* values) {
+  constexpr int elements = elements_per_vector<Element>();
+  TileBits<T, Element> bits;
+  for (int i = 0; i < elements_per_thread<T>() / elements; ++i)
+    bits.vectors[i] = pack_vector<Element>(values + i * elements);
   return bits;
 }
 
@@ -128,51 +133,65 @@ inline bool is_full(TilePart part) {
   return column_of(part, elements_per_thread<T>() - width, width) + width <= part.columns;
 }
 
-// One vector's elements, one by one; zeros in place of those beyond the row's end.
-template <int width, typename T>
-inline uint4 gather(device const T* tile, long stride, TilePart part, uint first_element) {
-  T values[elements_per_vector<T>()];
-  for (uint i = 0; i < uint(elements_per_vector<T>()); ++i) {
-    const uint column = column_of(part, first_element + i / width * width, width) + i % width;
-    values[i] = column < part.columns ? tile[long(column) * stride] : T(0.0f);
-  }
-  return pack_vector<T>(values);
+// The column of one of a thread's elements, of which `width` go in one access.
+template <int width>
+inline uint element_column(TilePart part, uint element) {
+  return column_of(part, element / width * width, width) + element % width;
 }
 
-template <int width, typename T>
-inline void scatter(device T* tile, TilePart part, uint first_element, uint4 bits) {
-  T values[elements_per_vector<T>()];
-  unpack_vector<T>(bits, values);
-  for (uint i = 0; i < uint(elements_per_vector<T>()); ++i) {
-    const uint column = column_of(part, first_element + i / width * width, width) + i % width;
+// One vector's elements, one by one; zeros in place of those beyond the row's end.
+template <int width, typename Element>
+inline uint4 gather(device const Element* tile, long stride, TilePart part, uint first_element) {
+  Element values[elements_per_vector<Element>()];
+  for (uint i = 0; i < uint(elements_per_vector<Element>()); ++i) {
+    const uint column = element_column<width>(part, first_element + i);
+    values[i] = column < part.columns ? tile[long(column) * stride] : Element(0.0f);
+  }
+  return pack_vector<Element>(values);
+}
+
+template <int width, typename Element>
+inline void scatter(device Element* tile, TilePart part, uint first_element, uint4 bits) {
+  Element values[elements_per_vector<Element>()];
+  unpack_vector<Element>(bits, values);
+  for (uint i = 0; i < uint(elements_per_vector<Element>()); ++i) {
+    const uint column = element_column<width>(part, first_element + i);
     if (column < part.columns) tile[column] = values[i];
   }
 }
 
-// A thread's elements of a tile; zeros in place of those beyond the row's end. The stride is 1 where width is not.
-template <int width, typename T>
-inline TileBits<T> load_tile(device const T* tile, long stride, TilePart part) {
-  constexpr uint elements = elements_per_vector<T>();
-  TileBits<T> bits;
-  if (width == elements && is_full<T>(part)) {
-    for (uint i = 0; i < VECTORS_PER_THREAD; ++i)
-      bits.vectors[i] = *(device const uint4*)(tile + column_of(part, i * elements, elements));
+// A thread's elements in the columns of a tile of T, of T's size or wider; zeros in place of those beyond the row's
+// end. The stride is 1 where width is not.
+template <int width, typename T, typename Element>
+inline TileBits<T, Element> load_elements(device const Element* tile, long stride, TilePart part) {
+  constexpr uint elements = elements_per_vector<Element>();
+  constexpr uint vectors = elements_per_thread<T>() / elements;
+  TileBits<T, Element> bits;
+  if (width == elements_per_vector<T>() && is_full<T>(part)) {
+    for (uint i = 0; i < vectors; ++i)
+      bits.vectors[i] = *(device const uint4*)(tile + element_column<width>(part, i * elements));
   } else {
-    for (uint i = 0; i < VECTORS_PER_THREAD; ++i)
+    for (uint i = 0; i < vectors; ++i)
       bits.vectors[i] = gather<width>(tile, known_stride<width>(stride), part, i * elements);
   }
   return bits;
 }
 
-// The target's columns are contiguous.
 template <int width, typename T>
-inline void store_tile(device T* tile, TilePart part, TileBits<T> bits) {
-  constexpr uint elements = elements_per_vector<T>();
-  if (width == elements && is_full<T>(part)) {
-    for (uint i = 0; i < VECTORS_PER_THREAD; ++i)
-      *(device uint4*)(tile + column_of(part, i * elements, elements)) = bits.vectors[i];
+inline TileBits<T> load_tile(device const T* tile, long stride, TilePart part) {
+  return load_elements<width, T>(tile, stride, part);
+}
+
+// The target's columns are contiguous.
+template <int width, typename T, typename Element>
+inline void store_tile(device Element* tile, TilePart part, TileBits<T, Element> bits) {
+  constexpr uint elements = elements_per_vector<Element>();
+  constexpr uint vectors = elements_per_thread<T>() / elements;
+  if (width == elements_per_vector<T>() && is_full<T>(part)) {
+    for (uint i = 0; i < vectors; ++i)
+      *(device uint4*)(tile + element_column<width>(part, i * elements)) = bits.vectors[i];
   } else {
-    for (uint i = 0; i < VECTORS_PER_THREAD; ++i) scatter<width>(tile, part, i * elements, bits.vectors[i]);
+    for (uint i = 0; i < vectors; ++i) scatter<width>(tile, part, i * elements, bits.vectors[i]);
   }
 }
 

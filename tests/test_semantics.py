@@ -17,6 +17,13 @@ def test_rms_norm(framework: Framework, case: cases.RmsNormCase, dtype: str) -> 
     problems.check_rms_norm(framework, case, dtype)
 
 
+@pytest.mark.parametrize("framework", [f for f in everywhere() if not f.runs_metal], ids=str)
+@pytest.mark.parametrize("case", cases.RMS_NORM_EXTREME_CASES, ids=str)
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # where float16 holds no such numbers
+def test_rms_norm_of_any_magnitude(framework: Framework, case: cases.RmsNormCase, dtype: str) -> None:
+    problems.check_rms_norm(framework, case, dtype)
+
+
 @on_every_backend
 @pytest.mark.parametrize("case", cases.GELU_CASES, ids=str)
 def test_gelu(framework: Framework, case: cases.GeluCase, dtype: str) -> None:

@@ -11,9 +11,16 @@ namespace fusedops {
 using Shape = std::vector<int64_t>;
 using Strides = std::vector<int64_t>;  // in elements
 
+// More than any memory holds, and so few that sizes and grids made of it do not overflow.
+inline constexpr int64_t kTooManyElements = int64_t{1} << 50;
+
+// At most kTooManyElements: arrays without memory (empty ones, strides of 0) may have any extents.
 inline int64_t element_count(const Shape& shape) {
   int64_t count = 1;
-  for (int64_t extent : shape) count *= extent;
+  for (int64_t extent : shape)
+    if (extent == 0) return 0;
+  for (int64_t extent : shape)
+    if (__builtin_mul_overflow(count, extent, &count) || count > kTooManyElements) return kTooManyElements;
   return count;
 }
 
@@ -33,10 +40,10 @@ struct ArrayView {
 
 inline Strides contiguous_strides(const Shape& shape) {
   Strides strides(shape.size());
-  int64_t stride = 1;
+  uint64_t stride = 1;  // unsigned: extents of an empty array may have a product beyond 64 bits
   for (size_t i = shape.size(); i-- > 0;) {
-    strides[i] = stride;
-    stride *= shape[i] > 0 ? shape[i] : 1;
+    strides[i] = static_cast<int64_t>(stride);
+    stride *= shape[i] > 0 ? static_cast<uint64_t>(shape[i]) : 1;
   }
   return strides;
 }

@@ -17,19 +17,19 @@ struct RmsNormBuffers {
   std::optional<ArrayView> weight;
   std::optional<ArrayView> residual;
   void* y;
-  void* sum;              // x + residual; null without a residual
+  void* sum;              // x + residual, in the problem's sum_dtype; null without a residual
   float* reciprocal_rms;  // one per row, or null
 };
 void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor);
 
 struct RmsNormBackwardBuffers {
-  ArrayView x;  // the sum, where there was a residual
+  ArrayView sum;  // what was normalised, in the problem's sum_dtype
   std::optional<ArrayView> weight;
   ArrayView grad_y;
   std::optional<ArrayView> grad_reciprocal_rms;  // of the rows' 1 / rms(x), where that is an output
-  std::optional<ArrayView> grad_sum;             // added to grad_x
-  void* grad_x;
-  void* grad_weight;  // in the weight's dtype; null without a weight
+  std::optional<ArrayView> grad_sum;             // where the sum is an output, its own; of its dtype
+  void* grad_x;                                  // of what was normalised, in its dtype
+  void* grad_weight;                             // in the weight's dtype; null without a weight
 };
 void rms_norm_backward(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor);
 

@@ -18,10 +18,11 @@ struct Span {
 
 inline constexpr int64_t kElementsPerTask = 16384;
 
-// task(span) for spans of whole rows that cover rows x columns.
+// task(span) for spans of whole rows that cover rows x columns, `rows_together` at least.
 template <class Task>
-void for_each_row_block(Executor& executor, int64_t rows, int64_t columns, Task&& task) {
-  const int64_t rows_per_span = columns < kElementsPerTask ? kElementsPerTask / (columns + 1) + 1 : 1;
+void for_each_row_block(Executor& executor, int64_t rows, int64_t columns, int64_t rows_together, Task&& task) {
+  const int64_t least_rows = columns < kElementsPerTask ? kElementsPerTask / (columns + 1) + 1 : 1;
+  const int64_t rows_per_span = (least_rows + rows_together - 1) / rows_together * rows_together;
   const int threads = threads_for(executor, rows * columns);
   for_each_task(executor, threads, (rows + rows_per_span - 1) / rows_per_span, [&](int64_t index, int) {
     const int64_t row = index * rows_per_span, end_row = row + rows_per_span;
@@ -29,15 +30,17 @@ void for_each_row_block(Executor& executor, int64_t rows, int64_t columns, Task&
   });
 }
 
-// task(span) for spans that cover rows x columns and may be parts of a row.
+// The same for spans that may be parts of rows.
 template <class Task>
-void for_each_span(Executor& executor, int64_t rows, int64_t columns, Task&& task) {
-  if (columns < kElementsPerTask) return for_each_row_block(executor, rows, columns, task);
-  const int64_t spans_per_row = (columns + kElementsPerTask - 1) / kElementsPerTask;
-  for_each_task(executor, threads_for(executor, rows * columns), rows * spans_per_row, [&](int64_t index, int) {
-    const int64_t row = index / spans_per_row;
-    const int64_t column = index % spans_per_row * kElementsPerTask, end_column = column + kElementsPerTask;
-    task(Span{row, row + 1, column, end_column < columns ? end_column : columns});
+void for_each_span(Executor& executor, int64_t rows, int64_t columns, int64_t rows_together, Task&& task) {
+  const int64_t columns_per_span = kElementsPerTask / rows_together;
+  if (columns < columns_per_span) return for_each_row_block(executor, rows, columns, rows_together, task);
+  const int64_t spans_per_row = (columns + columns_per_span - 1) / columns_per_span;
+  const int64_t tasks = (rows + rows_together - 1) / rows_together * spans_per_row;
+  for_each_task(executor, threads_for(executor, rows * columns), tasks, [&](int64_t index, int) {
+    const int64_t row = index / spans_per_row * rows_together, end_row = row + rows_together;
+    const int64_t column = index % spans_per_row * columns_per_span, end_column = column + columns_per_span;
+    task(Span{row, end_row < rows ? end_row : rows, column, end_column < columns ? end_column : columns});
   });
 }
 

@@ -17,6 +17,7 @@ ArrayView as_batch(const ArrayView& packed) {
 }  // namespace
 
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
+  if (element_count(problem.output().shape) == 0 && !buffers.logsumexp) return;
   const SdpaSequence whole{problem};
   const RowStrides rows{problem.query_heads * problem.query_length, problem.query_length, 1};
   kernels().sdpa({&whole, 1, buffers, rows, rows}, executor);
@@ -24,6 +25,7 @@ void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& exec
 
 void sdpa_varlen(const SdpaVarlenProblem& problem, const SdpaVarlenBuffers& buffers, Executor& executor) {
   std::vector<SdpaSequence> sequences = sdpa_sequences(problem, buffers.cu_seqlens_q, buffers.cu_seqlens_k);
+  if (element_count(problem.output().shape) == 0 && !buffers.logsumexp) return;
   // The longest ones first: what is left when a thread ends is then short.
   std::stable_sort(sequences.begin(), sequences.end(), [](const SdpaSequence& a, const SdpaSequence& b) {
     const auto scores = [](const SdpaProblem& p) { return p.query_length * p.key_length; };

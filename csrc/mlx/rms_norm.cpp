@@ -28,7 +28,9 @@ struct RmsNorm {
   std::vector<bool> present() const { return {true, has_weight, has_residual}; }
 
   std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
-    return std::vector<ArrayInfo>(has_residual ? 2 : 1, problem.output());
+    std::vector<ArrayInfo> outputs{problem.output()};
+    if (has_residual) outputs.push_back(problem.sum());
+    return outputs;
   }
 
   void run_on_cpu(const RmsNormProblem& problem, const std::vector<ArrayView>& inputs,
@@ -44,15 +46,27 @@ struct RmsNorm {
                          optional_input(inputs, has_residual, residual_index()), false);
   }
 
+  // x / rms(x). Where float32 does not hold x's squares they are taken of x times a power of two, as by the CPU's
+  // kernel (cpu/kernels/reciprocal_rms.h).
+  mx::array normalize(const mx::array& x, mx::Stream s) const {
+    if (x.shape(-1) == 0) return x;  // there may be more rows than memory holds numbers
+    const mx::array squares = mx::mean(mx::square(mx::stop_gradient(x, s), s), -1, true, s);
+    mx::array power = mx::where(mx::isinf(squares, s), mx::array(0x1p-96f), mx::array(1.f), s);
+    if (eps < 0x1p-100)
+      power = mx::where(mx::less(squares, mx::array(0x1p-100f), s), mx::array(0x1p96f), power, s);
+    const mx::array scaled = mx::multiply(x, power, s);
+    const mx::array mean_square = mx::mean(mx::square(scaled, s), -1, true, s);
+    const mx::array epsilon = mx::multiply(mx::multiply(mx::array(static_cast<float>(eps)), power, s), power, s);
+    return mx::multiply(scaled, mx::rsqrt(mx::add(mean_square, epsilon, s), s), s);
+  }
+
   // The weight may have leading dimensions, as a mapped one has.
   Arrays composite(const Arrays& inputs, mx::Stream s) const {
     const mx::array sum = has_residual ? mx::add(inputs[0], inputs[residual_index()], s) : inputs[0];
-    const mx::array x = mx::astype(sum, mx::float32, s);
-    const mx::array mean_square = mx::mean(mx::square(x, s), -1, true, s);
-    const mx::array epsilon(static_cast<float>(eps)), offset(static_cast<float>(weight_offset)), one(1.f);
-    const mx::array normalised = mx::multiply(x, mx::rsqrt(mx::add(mean_square, epsilon, s), s), s);
+    const mx::array normalised = normalize(mx::astype(sum, mx::float32, s), s);
+    const mx::array offset(static_cast<float>(weight_offset)), one(1.f);
     const mx::array factor = mx::add(has_weight ? mx::astype(inputs[1], mx::float32, s) : one, offset, s);
-    Arrays outputs{mx::astype(mx::multiply(normalised, factor, s), sum.dtype(), s)};
+    Arrays outputs{mx::astype(mx::multiply(normalised, factor, s), inputs[0].dtype(), s)};
     if (has_residual) outputs.push_back(sum);
     return outputs;
   }
@@ -70,16 +84,21 @@ struct RmsNorm {
   Arrays backward(const Arrays& inputs, const Arrays& cotangents, const Arrays& outputs, mx::Stream s) const;
 };
 
-// Of the norm without a residual. Behind the cotangent of y there may be one of x itself, the sum that was returned
-// too.
+// Of the norm without a residual, whose x is what was normalised: the sum where there was a residual, which may be
+// float32 where y is not. Behind the cotangent of y there may be one of the sum itself.
 struct RmsNormBackward : BackwardOf<RmsNorm> {
   static constexpr const char* name = "FusedRmsNormBackward";
   bool has_grad_sum;
 
   bool operator==(const RmsNormBackward&) const = default;
 
+  RmsNormProblem problem(const Arrays& inputs) const {
+    return rms_norm_backward_problem(info_of(inputs[0]), optional_info(inputs, forward.has_weight, 1),
+                                     info_of(inputs[forward.input_count()]), forward.eps, forward.weight_offset);
+  }
+
   std::vector<ArrayInfo> outputs(const RmsNormProblem& problem) const {
-    std::vector<ArrayInfo> gradients{problem.output()};
+    std::vector<ArrayInfo> gradients{problem.sum()};
     if (forward.has_weight) gradients.push_back({*problem.weight_dtype, {problem.columns}});
     return gradients;
   }
@@ -87,7 +106,7 @@ struct RmsNormBackward : BackwardOf<RmsNorm> {
   void run_on_cpu(const RmsNormProblem& problem, const std::vector<ArrayView>& inputs,
                   const std::vector<void*>& outputs) const {
     const size_t grad_y = forward.input_count();
-    const cpu::RmsNormBackwardBuffers buffers{.x = inputs[0],
+    const cpu::RmsNormBackwardBuffers buffers{.sum = inputs[0],
                                               .weight = optional_input(inputs, forward.has_weight, 1),
                                               .grad_y = inputs[grad_y],
                                               .grad_reciprocal_rms = std::nullopt,
@@ -98,7 +117,9 @@ struct RmsNormBackward : BackwardOf<RmsNorm> {
   }
 
   Arrays composite(const Arrays& inputs, mx::Stream s) const {
-    Arrays gradients = BackwardOf::composite(Arrays(inputs.begin(), inputs.end() - has_grad_sum), s);
+    Arrays own(inputs.begin(), inputs.end() - has_grad_sum);
+    own.back() = mx::astype(own.back(), inputs[0].dtype(), s);  // as the composite's y
+    Arrays gradients = BackwardOf::composite(own, s);
     if (has_grad_sum) gradients[0] = mx::add(gradients[0], inputs.back(), s);
     return gradients;
   }
@@ -114,7 +135,10 @@ Arrays RmsNorm::backward(const Arrays& inputs, const Arrays& cotangents, const A
   Arrays normalised(inputs.begin(), inputs.begin() + norm.input_count());
   if (has_residual) normalised[0] = outputs[1];
   Arrays gradients = apply(RmsNormBackward{{norm}, has_residual}, concatenated(normalised, cotangents), s);
-  if (has_residual) gradients.push_back(gradients[0]);
+  if (has_residual) {
+    gradients.push_back(gradients[0]);
+    gradients[0] = mx::astype(gradients[0], inputs[0].dtype(), s);
+  }
   return gradients;
 }
 

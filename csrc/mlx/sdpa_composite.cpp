@@ -101,8 +101,8 @@ SdpaOutputs without_scores(const SdpaProblem& problem, mx::Stream s) {
 
 SdpaOutputs sdpa_composite(const SdpaArrays& arrays, const SdpaProblem& problem, const SdpaOptions& options,
                            mx::Stream s) {
-  const bool no_scores = problem.batch * problem.query_heads * problem.query_length * problem.key_length == 0;
-  if (no_scores) return without_scores(problem, s);
+  const Shape scores_shape{problem.batch, problem.query_heads, problem.query_length, problem.key_length};
+  if (element_count(scores_shape) == 0) return without_scores(problem, s);
 
   const mx::array k = mx::expand_dims(to_float32(arrays.k, s), kGroup, s);
   const mx::array v = mx::expand_dims(to_float32(arrays.v, s), kGroup, s);

@@ -65,6 +65,12 @@ inline void rank_is(std::string_view name, const ArrayInfo& array, size_t rank, 
     fail<ValueError>(name, " must have ", rank, " dimensions ", layout, ", got shape ", to_string(array.shape));
 }
 
+// Views with strides of 0 have any number of elements; results need memory.
+inline void countable(std::string_view name, const ArrayInfo& array) {
+  if (element_count(array.shape) >= kTooManyElements)
+    fail<ValueError>(name, " must have fewer than ", kTooManyElements, " elements, got shape ", to_string(array.shape));
+}
+
 inline void has_dimensions(std::string_view name, const ArrayInfo& array) {
   if (array.shape.empty()) fail<ValueError>(name, " must have at least one dimension, got a scalar");
 }

@@ -6,6 +6,7 @@ namespace fusedops {
 
 GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>& up, GeluForm form) {
   checks::floating("gate", gate);
+  checks::countable("gate", gate);
   Shape shape = gate.shape;
   if (up) {
     checks::same_dtype("up", *up, "gate", gate);

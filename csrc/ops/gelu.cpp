@@ -19,6 +19,7 @@ GeluForm gelu_form(int64_t code) {
 
 GeluProblem gelu_problem(const ArrayInfo& x, const std::optional<ArrayInfo>& bias, GeluForm form) {
   checks::floating("x", x);
+  checks::countable("x", x);
   if (bias) {
     checks::floating("bias", *bias);
     checks::has_dimensions("x", x);

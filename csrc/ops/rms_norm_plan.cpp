@@ -22,7 +22,7 @@ Plan rms_norm_plan(const RmsNormProblem& problem, const ArrayView& x, const std:
     if (is_there) plan.outputs.push_back(output);
   };
   bind_output(problem.output(), true);
-  bind_output(problem.output(), problem.has_residual);
+  bind_output(problem.sum(), problem.has_residual);
   bind_output(problem.reciprocal_rms(), with_reciprocal_rms);
   if (problem.rows == 0 || (problem.columns == 0 && !with_reciprocal_rms)) return plan;
 
@@ -33,7 +33,8 @@ Plan rms_norm_plan(const RmsNormProblem& problem, const ArrayView& x, const std:
   plan.launches.push_back({
       .source = "rms_norm",
       .kernel = "rms_norm",
-      .template_arguments = {metal_type(problem.dtype), access_width(problem.dtype, vectorized)},
+      .template_arguments = {metal_type(problem.dtype), metal_type(problem.sum_dtype),
+                             access_width(problem.dtype, vectorized)},
       .buffers = std::move(buffers),
       .parameters = bytes_of(RmsNormParameters{
           .x = row_layout("x", x),

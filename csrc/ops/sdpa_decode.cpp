@@ -48,7 +48,7 @@ bool has_vectors(const SdpaCall& call, int64_t elements) {
 }
 
 bool has_few_scores(const SdpaProblem& problem) {
-  const int64_t rows = problem.batch * problem.query_heads * problem.query_length;
+  const int64_t rows = element_count(problem.logsumexp().shape);
   const int64_t keys = most_visible_keys(problem, 1);
   return rows <= kFewRows && keys <= kFewKeys && rows * keys <= kFewScores;
 }

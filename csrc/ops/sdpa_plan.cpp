@@ -102,6 +102,9 @@ void add_sdpa(const SdpaCall& call, Plan& plan) {
 
 Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& k, const ArrayView& v,
                const std::optional<ArrayView>& mask, const std::optional<ArrayView>& sinks, bool with_logsumexp) {
+  checks::countable("q", {q.dtype, q.shape});
+  checks::countable("k", {k.dtype, k.shape});
+  checks::countable("v", {v.dtype, v.shape});
   Plan plan;
   plan.outputs.push_back(problem.output());
   if (with_logsumexp) plan.outputs.push_back(problem.logsumexp());
@@ -113,7 +116,7 @@ Plan sdpa_plan(const SdpaProblem& problem, const ArrayView& q, const ArrayView& 
           .v = v,
           .parameters = sdpa_parameters(problem, q, k, v, mask, sinks, with_logsumexp),
           .bindings = bindings_of(mask.has_value(), sinks.has_value(), with_logsumexp),
-          .rows = problem.batch * problem.query_heads * problem.query_length,
+          .rows = element_count(problem.logsumexp().shape),
           .full_batches = problem.batch,
       },
       plan);

@@ -198,18 +198,22 @@ class Call final : Loan::Lender {
     return kept;
   }
 
-  // By torch's quickest way, which takes a tensor of the same kind; its strides are taken over, too. Of an output only
-  // the data is looked at.
+  // By torch's quickest ways, which take a tensor of the same kind. Of an output only the data is looked at.
   Loan& empty(const ArrayInfo& info) override {
     const auto is_like = [&](const LentObject& input) {
-      const ArrayView& array = input.array;
-      return array.dtype == info.dtype && array.shape == info.shape && has_contiguous_strides(array);
+      return input.array.dtype == info.dtype && input.array.shape == info.shape;
     };
-    const auto end = tensors_.begin() + count_;
-    const auto like = std::find_if(tensors_.begin(), end, is_like);
+    const auto is_contiguous = [&](const LentObject& input) {
+      return is_like(input) && has_contiguous_strides(input.array);
+    };
+    const auto begin = tensors_.begin(), end = begin + count_;
+    auto like = std::find_if(begin, end, is_contiguous);
+    const bool keeps_strides = like != end;
+    if (!keeps_strides) like = std::find_if(begin, end, is_like);
     if (like == end) throw std::runtime_error("no input is like the output");
     PyObject* const arguments[] = {like->object.ptr()};
-    LentObject& output = keep(call_python(torch_side->empty_like, arguments, 1));
+    const nb::object& make = keeps_strides ? torch_side->empty_like : torch_side->empty_contiguous_like;
+    LentObject& output = keep(call_python(make, arguments, 1));
     output.array.data = data_of(look_at(output.object));
     return output;
   }

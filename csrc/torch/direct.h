@@ -18,7 +18,8 @@ struct DirectCallSetup {
   std::vector<nanobind::object> tensor_types;   // exactly of these types are plain tensors
   std::vector<nanobind::object> tensor_checks;  // functions of a tensor; false for a plain one
   nanobind::object is_grad_enabled;
-  nanobind::object empty_like;
+  nanobind::object empty_like;             // keeps strides
+  nanobind::object empty_contiguous_like;  // takes longer
 };
 
 // Returns whether calls can be direct in this torch.

@@ -60,11 +60,12 @@ NB_MODULE(_torch, module) {
   module.def(
       "set_up_direct_calls",
       [](nb::capsule exchange_api, std::vector<nb::object> tensor_types, std::vector<nb::object> tensor_checks,
-         nb::object is_grad_enabled, nb::object empty_like) {
-        return fusedops::torch::set_up_direct_calls(
-            {exchange_api, std::move(tensor_types), std::move(tensor_checks), is_grad_enabled, empty_like});
+         nb::object is_grad_enabled, nb::object empty_like, nb::object empty_contiguous_like) {
+        return fusedops::torch::set_up_direct_calls({exchange_api, std::move(tensor_types), std::move(tensor_checks),
+                                                     is_grad_enabled, empty_like, empty_contiguous_like});
       },
       "exchange_api"_a, "tensor_types"_a, "tensor_checks"_a, "is_grad_enabled"_a, "empty_like"_a,
+      "empty_contiguous_like"_a,
       "Says what direct calls need of torch (see csrc/torch/direct.h). Returns whether there can be any.");
   module.def("direct_function", &fusedops::torch::direct_function, "kernel_name"_a, "types"_a, "outputs"_a,
              "thread_checks"_a,

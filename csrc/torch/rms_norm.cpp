@@ -48,7 +48,7 @@ void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Tensor& x = arguments.x;
   Tensor y = x.new_empty(problem.output());
   std::optional<Tensor> sum, reciprocal_rms;
-  if (problem.has_residual) sum = x.new_empty(problem.output());
+  if (problem.has_residual) sum = x.new_empty(problem.sum());
   if (returns == Returns::y_and_reciprocal_rms) reciprocal_rms = x.new_empty(problem.reciprocal_rms());
 
   const cpu::RmsNormBuffers buffers = {

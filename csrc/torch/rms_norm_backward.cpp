@@ -28,14 +28,13 @@ struct Arguments {
 void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
   const auto& [grad_y, grad_sum, grad_reciprocal_rms, x, weight, eps, weight_offset] = arguments;
-  const RmsNormProblem problem = rms_norm_problem(x.info(), info(weight), std::nullopt, eps, weight_offset);
-  checks::like("grad_y", grad_y.info(), "y", problem.output());
-  if (grad_sum) checks::like("grad_sum", grad_sum->info(), "y", problem.output());
+  const RmsNormProblem problem = rms_norm_backward_problem(x.info(), info(weight), grad_y.info(), eps, weight_offset);
+  if (grad_sum) checks::like("grad_sum", grad_sum->info(), "x", problem.sum());
   checks::like("grad_reciprocal_rms", grad_reciprocal_rms.info(), "reciprocal_rms", problem.reciprocal_rms());
-  Tensor grad_x = x.new_empty(problem.output());
+  Tensor grad_x = x.new_empty(problem.sum());
   Tensor grad_weight = x.new_empty(weight ? weight->info() : ArrayInfo{x.info().dtype, {0}});
   cpu::rms_norm_backward(problem,
-                         {.x = x.view(),
+                         {.sum = x.view(),
                           .weight = view(weight),
                           .grad_y = grad_y.view(),
                           .grad_reciprocal_rms = grad_reciprocal_rms.view(),

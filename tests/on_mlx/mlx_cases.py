@@ -50,6 +50,7 @@ def rms_norm_cases(dtype: mx.Dtype) -> dict[str, Case]:
         "rms_norm weight of another dtype": ("rms_norm", (x, weight.astype(other), None, 1e-5, 0.0)),
         "rms_norm residual": ("rms_norm", (x, None, residual, 1e-6, 0.0)),
         "rms_norm weight and residual": ("rms_norm", (x, weight, residual, 1e-6, 0.5)),
+        "rms_norm float32 residual": ("rms_norm", (x, weight, residual.astype(mx.float32), 1e-6, 0.5)),
         "rms_norm one row": ("rms_norm", (x[0, 0], weight, None, 1e-6, 0.0)),
     }
 

@@ -9,7 +9,10 @@ from mlx_cases import PATHS, activation_cases, all_cases, normal, operator, rms_
 from mlx_reference import assert_as_good_as, differences, exact, naive, slope, to_numpy
 
 IDS = list(all_cases())
-HALF_PRECISION_CASES = ["rms_norm weight and residual", "gelu bias tanh", "geglu packed none", "sdpa everything"]
+HALF_PRECISION_CASES = [
+    *("rms_norm weight and residual", "rms_norm float32 residual"),
+    *("gelu bias tanh", "geglu packed none", "sdpa everything"),
+]
 SECOND_ORDER_CASES = [
     *rms_norm_cases(mx.float32),
     *activation_cases(mx.float32),
@@ -256,3 +259,25 @@ def test_large_sinks_of_rows_that_see_nothing():
     results = mx.grad(loss, argnums=[0, 1, 2, 3])(q, k, v, sinks)
     assert all(mx.all(mx.isfinite(result)) for result in results)
     assert mx.allclose(results[3], mx.array([2.0, 0.0]))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**100, 2.0**-80, 2.0**-110])
+def test_rms_norm_of_any_magnitude(path, scale):
+    """Squares of x overflow or underflow. Without eps rms_norm(c x) is rms_norm(x), in its derivatives too."""
+    arrays, directions = [normal(5, 70), normal(70)], [normal(5, 70), normal(70)]
+    cotangents = [normal(5, 70)]
+
+    def function(x, weight, scale):
+        return [operator("rms_norm", path)(x * scale, weight, None, 0.0, 0.5)]
+
+    def derivatives(scale):
+        scaled = lambda x, weight: function(x, weight, scale)  # noqa: E731
+        return [
+            *mx.vjp(scaled, arrays, cotangents)[1],
+            *mx.jvp(scaled, arrays, directions)[1],
+            *second_gradients(scaled, arrays, cotangents, directions),
+        ]
+
+    for result, expected in zip(derivatives(scale), derivatives(1.0), strict=True):
+        assert mx.allclose(result, expected, rtol=1e-4, atol=1e-4)

@@ -110,7 +110,72 @@ def test_bad_input() -> None:
     x = torch.ones(2, 3)
     with pytest.raises(Exception, match="grad_y must have shape \\(2, 3\\)"):
         torch.ops.fusedops.gelu_backward(torch.ones(3, 2), x, None, 0)
-    with pytest.raises(Exception, match="grad_sum must have y's dtype"):
+    with pytest.raises(Exception, match="grad_sum must have x's dtype"):
         torch.ops.fusedops.rms_norm_backward(x, x.half(), torch.ones(2), x, None, 1e-6, 0.0)
     with pytest.raises(Exception, match="grad_reciprocal_rms must have shape \\(2,\\)"):
         torch.ops.fusedops.rms_norm_backward(x, None, torch.ones(3), x, None, 1e-6, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(3, 7), (70, 33), (1200, 40)], ids=str)
+def test_float32_residual(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """The sum and its gradient are float32, x's gradient is that rounded; by the kernel and by the formula."""
+    x, residual, weight = normal(*shape).to(dtype), normal(*shape, seed=1).float(), normal(shape[-1]).float()
+
+    def derivatives(function: Any, cast: torch.dtype | None = None) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        leaves = [a.to(cast or a.dtype).detach().requires_grad_() for a in (x, residual, weight)]
+        outputs = list(function(*leaves, 1e-6, 1.0))
+        cotangents = [normal(*y.shape, seed=7).to(dtype if i == 0 else y.dtype) for i, y in enumerate(outputs)]
+        cotangents = [c.to(y.dtype) for c, y in zip(cotangents, outputs, strict=True)]
+        return outputs, torch.autograd.grad(outputs, leaves, cotangents)
+
+    outputs, actual = derivatives(add_rms_norm.OPERATOR.overload)
+    _, naive = derivatives(add_rms_norm.OPERATOR.composite)
+    _, exact = derivatives(add_rms_norm.OPERATOR.composite, torch.float64)
+    assert [y.dtype for y in outputs] == [dtype, torch.float32, torch.float32]
+    torch.testing.assert_close(outputs[1], x.float() + residual, rtol=0, atol=0)
+    for ours, plain, true, like in zip(actual, naive, exact, (x, residual, weight), strict=True):
+        assert ours.dtype == like.dtype
+        error, allowed = (ours - true).abs().max(), 2 * (plain - true).abs().max()
+        assert error <= allowed + TINY[str(like.dtype).removeprefix("torch.")] * true.abs().max()
+    torch.testing.assert_close(actual[0], actual[1].to(dtype), rtol=0, atol=0)
+
+
+def scaled_gradients(function: Any, scale: float, grad_scale: float, second: bool) -> list[Tensor]:
+    """Return rms_norm's gradients without eps, as they are of x / scale; or those of a sum that they make up."""
+    x = (normal(5, 70).float() * scale).requires_grad_()
+    weight = normal(70, seed=1).float().requires_grad_()
+    y, reciprocal_rms = function(x, weight, 0.0, 0.5)
+    cotangents = [normal(5, 70, seed=2).float() * grad_scale, normal(5, seed=3).float() * scale * grad_scale]
+    grad_x, grad_weight = torch.autograd.grad((y, reciprocal_rms), (x, weight), cotangents, create_graph=second)
+    if not second:
+        return [grad_x * scale / grad_scale, grad_weight / grad_scale]
+    both = (grad_x * normal(5, 70, seed=4).float()).sum() * scale + (grad_weight * normal(70, seed=5).float()).sum()
+    grad_x, grad_weight = torch.autograd.grad(both, (x, weight))
+    return [grad_x * scale / grad_scale, grad_weight / grad_scale]
+
+
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("scale", [2.0**66, 2.0**100, 2.0**-80, 2.0**-110], ids=str)
+@pytest.mark.parametrize("path", ["overload", "composite"])
+def test_rms_norm_of_any_magnitude(path: str, scale: float, second: bool) -> None:
+    """Squares of x overflow or underflow. rms_norm(c x) is rms_norm(x)."""
+    function = getattr(rms_norm.OPERATOR, path)
+    expected = scaled_gradients(function, 1.0, 1.0, second)
+    for ours, plain in zip(scaled_gradients(function, scale, 1.0, second), expected, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_products_with_large_gradients() -> None:
+    """The sum of grad_y x overflows where neither the squares nor the gradients do."""
+    expected = scaled_gradients(rms_norm.OPERATOR.overload, 1.0, 1.0, False)
+    for ours, plain in zip(
+        scaled_gradients(rms_norm.OPERATOR.overload, 2.0**40, 2.0**86, False), expected, strict=True
+    ):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_of_a_bias_without_rows() -> None:
+    bias = torch.ones(33, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.ops.fusedops.gelu(torch.ones(0, 33), bias, 0).sum(), bias)
+    assert (gradient == 0).all()

@@ -100,11 +100,13 @@ def test_autocast_like_torch() -> None:
 def test_autocast_promotes_what_must_share_a_dtype() -> None:
     x, other = torch.randn(3, 8), torch.randn(3, 8).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, total = fusedops.rms_norm(other, residual=x)
-        torch.testing.assert_close(total, x + other, rtol=0, atol=0)
+        for pair in ((other, x), (x, other)):
+            y, total = fusedops.rms_norm(pair[0], residual=pair[1])
+            torch.testing.assert_close(total, x + other, rtol=0, atol=0)
+            assert y.dtype == torch.float32
         torch.testing.assert_close(fusedops.geglu(x, other), fusedops.gelu(x) * other)
     with pytest.raises(TypeError, match="residual must have x's dtype"):
-        fusedops.rms_norm(other, residual=x)
+        fusedops.rms_norm(x, residual=other)
 
 
 def test_autocast_gradients_and_compile() -> None:

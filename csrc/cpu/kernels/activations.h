@@ -22,7 +22,7 @@ struct Extents {
 
 inline Extents extents_of(const Shape& shape, bool one_row) {
   const int64_t count = element_count(shape);
-  if (count == 0) return {0, 0};
+  if (count == 0) return {0, column_count(shape)};
   if (one_row) return {1, count};
   return {count / column_count(shape), column_count(shape)};
 }

@@ -15,9 +15,10 @@ void run(const GegluProblem& problem, const GegluBuffers& buffers, Executor& exe
   const ArrayView& up = *buffers.up;
   const Extents extents = extents_of(problem.shape, !problem.packed && is_contiguous(gate) && is_contiguous(up));
   const Rows gate_rows(gate), up_rows(up);
+  const int64_t together = rows_read_together<T>(gate_rows, up_rows);
   const bool past_caches = write_past_caches(3 * extents.rows * extents.columns * sizeof(T));
   dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
-    for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+    for_each_span(executor, extents.rows, extents.columns, together, [&](const Span& span) {
       const Gelu<form, kAccuracyFor<T>> gelu;
       SpanReader<T> gate_reader(gate, gate_rows, span), up_reader(up, up_rows, span);
       for (int64_t row = span.first_row; row < span.last_row; ++row) {

@@ -19,7 +19,8 @@ void run(const GegluProblem& problem, const GegluBackwardBuffers& buffers, Execu
   ArrayView left = gate;
   left.shape = up.shape;
   const Rows gate_rows(left), up_rows(up), grad_rows(grad_y);
-  for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+  const int64_t together = rows_read_together<T>(gate_rows, up_rows, grad_rows);
+  for_each_span(executor, extents.rows, extents.columns, together, [&](const Span& span) {
     SpanReader<T> gate_reader(left, gate_rows, span), up_reader(up, up_rows, span),
         grad_reader(grad_y, grad_rows, span);
     for (int64_t row = span.first_row; row < span.last_row; ++row) {

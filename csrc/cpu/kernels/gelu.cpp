@@ -23,7 +23,7 @@ void run(const GeluProblem& problem, const GeluBuffers& buffers, Executor& execu
     });
   const bool past_caches = write_past_caches(2 * extents.rows * extents.columns * sizeof(T));
   dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
-    for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+    for_each_span(executor, extents.rows, extents.columns, rows_read_together<T>(rows), [&](const Span& span) {
       const Gelu<form, kAccuracyFor<T>> gelu;
       SpanReader<T> reader(x, rows, span);
       const float* span_bias = bias + span.first_column;

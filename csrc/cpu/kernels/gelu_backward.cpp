@@ -12,7 +12,8 @@ void run(const GeluProblem& problem, const GeluBackwardBuffers& buffers, Executo
   const ArrayView &x = buffers.x, &grad_y = buffers.grad_y;
   const Extents extents = extents_of(problem.shape, is_contiguous(x) && is_contiguous(grad_y));
   const Rows x_rows(x), grad_rows(grad_y);
-  for_each_span(executor, extents.rows, extents.columns, [&](const Span& span) {
+  const int64_t together = rows_read_together<T>(x_rows, grad_rows);
+  for_each_span(executor, extents.rows, extents.columns, together, [&](const Span& span) {
     SpanReader<T> x_reader(x, x_rows, span), grad_reader(grad_y, grad_rows, span);
     for (int64_t row = span.first_row; row < span.last_row; ++row) {
       const T* values = x_reader.read(row);

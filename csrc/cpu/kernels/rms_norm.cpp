@@ -3,6 +3,7 @@
 
 #include "cpu/kernels/gather.h"
 #include "cpu/kernels/kernels.h"
+#include "cpu/kernels/reciprocal_rms.h"
 #include "cpu/kernels/vector_pairs.h"
 #include "cpu/outputs.h"
 
@@ -32,24 +33,23 @@ void prefetch_next(const T* row, int64_t i, int64_t count) {
 }
 
 // Where `sum` is written past the caches, `kept` gets it, too; else it is `sum` itself.
-template <class Whole, class T>
-void add(const T* a, const T* b, int64_t count, T* sum, T* kept) {
+template <class Whole, class T, class Sum>
+void add(const T* x, const Sum* residual, int64_t count, Sum* sum, Sum* kept) {
   for_each_vector_of<Whole>(sum, count, [&](int64_t i, auto lanes) {
-    prefetch_next(a, i, count);
-    prefetch_next(b, i, count);
-    const Vec v = load(a + i, lanes) + load(b + i, lanes);
+    prefetch_next(x, i, count);
+    prefetch_next(residual, i, count);
+    const Vec v = load(x + i, lanes) + load(residual + i, lanes);
     if constexpr (__is_same(Whole, PastCaches)) store(sum + i, v, lanes);
     store(kept + i, v, cached(lanes));
   });
 }
 
 // `weight` may be null, which means ones.
-template <class Whole, class T>
-void scale(const T* x, const float* weight, float factor, int64_t count, T* y) {
-  const Vec factors = splat(factor);
+template <class Whole, class Sum, class T>
+void scale(const Sum* x, const float* weight, ReciprocalRms scale, int64_t count, T* y) {
   for_each_vector_of<Whole>(y, count, [&](int64_t i, auto lanes) {
     prefetch_next(x, i, count);
-    const Vec v = load(x + i, lanes) * factors;
+    const Vec v = scale.times(load(x + i, lanes));
     store(y + i, weight ? v * load(weight + i, lanes) : v, lanes);
   });
 }
@@ -75,33 +75,38 @@ class Weights {
   const float* data_ = nullptr;
 };
 
-template <class T>
+template <class T, class Sum>
 void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {
   const int64_t columns = problem.columns;
   const Rows x_rows(buffers.x);
   const Rows residual_rows(buffers.residual ? *buffers.residual : buffers.x);
   const Weights weights(buffers.weight, problem.weight_offset);
   const float without_weight = buffers.weight ? 1.f : 1.f + problem.weight_offset;
-  const int64_t arrays = buffers.residual ? 4 : 2;
-  const bool past_caches = write_past_caches(arrays * problem.rows * columns * sizeof(T));
+  const int64_t together = rows_read_together<T>(x_rows, residual_rows);
+  const int64_t element_bytes = 2 * sizeof(T) + (buffers.residual ? 2 * sizeof(Sum) : 0);
+  const bool past_caches = write_past_caches(element_bytes * problem.rows * columns);
   dispatch_stores(past_caches, [&]<class Whole>(Whole whole) {
-    for_each_row_block(executor, problem.rows, columns, [&](const Span& span) {
+    for_each_row_block(executor, problem.rows, columns, together, [&](const Span& span) {
       SpanReader<T> x_reader(buffers.x, x_rows, span);
-      SpanReader<T> residual_reader(buffers.residual ? *buffers.residual : buffers.x, residual_rows, span);
-      Scratch<T> kept_sum(buffers.residual && __is_same(Whole, PastCaches) ? columns : 0);
+      SpanReader<Sum> residual_reader(buffers.residual ? *buffers.residual : buffers.x, residual_rows, span);
+      Scratch<Sum> kept_sum(buffers.residual && __is_same(Whole, PastCaches) ? columns : 0);
       for (int64_t row = span.first_row; row < span.last_row; ++row) {
         const T* x = x_reader.read(row);
-        if (buffers.residual) {
-          T* sum = static_cast<T*>(buffers.sum) + row * columns;
-          T* kept = kept_sum ? kept_sum : sum;
-          add<Whole>(x, residual_reader.read(row), columns, sum, kept);
-          x = kept;
-        }
-        const float mean_square = columns ? sum_of_squares(x, columns) / static_cast<float>(columns) : 0.f;
-        const float reciprocal_rms = 1.f / __builtin_sqrtf(mean_square + problem.eps);
-        if (buffers.reciprocal_rms) buffers.reciprocal_rms[row] = reciprocal_rms;
         T* y = static_cast<T*>(buffers.y) + row * columns;
-        scale<Whole>(x, weights.data(), reciprocal_rms * without_weight, columns, y);
+        const auto normalize = [&]<class Normalized>(const Normalized* values) {
+          ReciprocalRms reciprocal_rms(sum_of_squares(values, columns), values, columns, problem.eps);
+          if (buffers.reciprocal_rms) buffers.reciprocal_rms[row] = reciprocal_rms.value();
+          reciprocal_rms.factor *= without_weight;
+          scale<Whole>(values, weights.data(), reciprocal_rms, columns, y);
+        };
+        if (!buffers.residual) {
+          normalize(x);
+          continue;
+        }
+        Sum* sum = static_cast<Sum*>(buffers.sum) + row * columns;
+        Sum* kept = kept_sum ? kept_sum : sum;
+        add<Whole>(x, residual_reader.read(row), columns, sum, kept);
+        normalize(static_cast<const Sum*>(kept));
       }
       finish_stores(whole);
     });
@@ -111,7 +116,11 @@ void run(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor&
 }  // namespace
 
 void rms_norm(const RmsNormProblem& problem, const RmsNormBuffers& buffers, Executor& executor) {
-  dispatch_dtype(problem.dtype, [&]<class T>(const T*) { run<T>(problem, buffers, executor); });
+  if (problem.columns == 0 && !buffers.reciprocal_rms) return;
+  dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
+    if (problem.sum_dtype == problem.dtype) return run<T, T>(problem, buffers, executor);
+    run<T, float>(problem, buffers, executor);
+  });
 }
 
 }  // namespace fusedops::cpu::FUSEDOPS_ISA

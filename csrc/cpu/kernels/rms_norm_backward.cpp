@@ -4,6 +4,7 @@
 #include "cpu/kernels/column_sums.h"
 #include "cpu/kernels/gather.h"
 #include "cpu/kernels/kernels.h"
+#include "cpu/kernels/reciprocal_rms.h"
 #include "ops/rms_norm.h"
 
 namespace fusedops::cpu::FUSEDOPS_ISA {
@@ -21,8 +22,8 @@ struct RowSums {
   float products;  // g x
 };
 
-template <class T>
-RowSums row_sums(const T* x, const T* grad_y, const float* factors, int64_t count) {
+template <class Sum, class T>
+RowSums row_sums(const Sum* x, const T* grad_y, const float* factors, int64_t count) {
   constexpr int64_t block = 1024;  // sums of blocks, added up, keep the chains of rounding errors short
   RowSums total{};
   for (int64_t first = 0; first < count; first += block) {
@@ -45,16 +46,17 @@ RowSums row_sums(const T* x, const T* grad_y, const float* factors, int64_t coun
   return total;
 }
 
-template <class T>
+// T is y's type, Sum that of what was normalised.
+template <class T, class Sum>
 class Gradients {
  public:
   Gradients(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers)
       : problem_(problem),
         buffers_(buffers),
-        x_rows_(buffers.x),
+        sum_rows_(buffers.sum),
         grad_rows_(buffers.grad_y),
-        grad_sum_rows_(buffers.grad_sum ? *buffers.grad_sum : buffers.x),
-        grad_scale_rows_(buffers.grad_reciprocal_rms ? as_column(*buffers.grad_reciprocal_rms) : buffers.x),
+        grad_sum_rows_(buffers.grad_sum ? *buffers.grad_sum : buffers.sum),
+        grad_scale_rows_(buffers.grad_reciprocal_rms ? as_column(*buffers.grad_reciprocal_rms) : buffers.sum),
         factors_(problem.columns) {
     if (buffers.weight)
       widen_row(*buffers.weight, problem.weight_offset, factors_);
@@ -62,27 +64,27 @@ class Gradients {
       for (int64_t i = 0; i < problem.columns; ++i) factors_[i] = 1.f + problem.weight_offset;
   }
 
+  int64_t rows_read_together() const {
+    return FUSEDOPS_ISA::rows_read_together<T>(sum_rows_, grad_rows_, grad_sum_rows_);
+  }
+
   // Writes grad_x for the span's rows and adds their part of grad_weight to `weight_sums`, which may be null.
   void run(const Span& span, float* weight_sums) {
-    SpanReader<T> x_reader(buffers_.x, x_rows_, span), grad_reader(buffers_.grad_y, grad_rows_, span);
-    SpanReader<T> grad_sum_reader(buffers_.grad_sum ? *buffers_.grad_sum : buffers_.x, grad_sum_rows_, span);
+    SpanReader<Sum> x_reader(buffers_.sum, sum_rows_, span);
+    SpanReader<T> grad_reader(buffers_.grad_y, grad_rows_, span);
+    SpanReader<Sum> grad_sum_reader(buffers_.grad_sum ? *buffers_.grad_sum : buffers_.sum, grad_sum_rows_, span);
     const int64_t columns = problem_.columns;
     for (int64_t row = span.first_row; row < span.last_row; ++row) {
-      const T* x = x_reader.read(row);
+      const Sum* x = x_reader.read(row);
       const T* grad_y = grad_reader.read(row);
-      const T* grad_sum = buffers_.grad_sum ? grad_sum_reader.read(row) : nullptr;
-      const RowSums sums = row_sums<T>(x, grad_y, factors_, columns);
-      const float count = columns ? static_cast<float>(columns) : 1.f;
-      const float scale = 1.f / __builtin_sqrtf(sums.squares / count + problem_.eps);
-      const float grad_scale =
-          buffers_.grad_reciprocal_rms
-              ? static_cast<const float*>(buffers_.grad_reciprocal_rms->data)[grad_scale_rows_.offset(row)]
-              : 0.f;
-      const Vec scales = splat(scale), projection = splat(scale * ((sums.products + grad_scale) / count));
-      T* grad_x = static_cast<T*>(buffers_.grad_x) + row * columns;
+      const Sum* grad_sum = buffers_.grad_sum ? grad_sum_reader.read(row) : nullptr;
+      const RowSums sums = row_sums(x, grad_y, factors_, columns);
+      const ReciprocalRms scale(sums.squares, x, columns, problem_.eps);
+      const Vec projection = splat(projection_of(row, x, grad_y, sums.products, scale));
+      Sum* grad_x = static_cast<Sum*>(buffers_.grad_x) + row * columns;
       for_each_vector(columns, [&](int64_t i, auto lanes) {
-        const Vec normalized = load(x + i, lanes) * scales, gradient = load(grad_y + i, lanes);
-        Vec result = scales * (gradient * load(factors_ + i, lanes) - normalized * projection);
+        const Vec normalized = scale.times(load(x + i, lanes)), gradient = load(grad_y + i, lanes);
+        Vec result = scale.times(gradient * load(factors_ + i, lanes) - normalized * projection);
         if (grad_sum) result += load(grad_sum + i, lanes);
         store(grad_x + i, result, lanes);
         if (weight_sums) store(weight_sums + i, load(weight_sums + i, lanes) + gradient * normalized, lanes);
@@ -91,24 +93,45 @@ class Gradients {
   }
 
  private:
+  // (sum(g n) + r grad_r) / columns, where `products` is sum(g x).
+  float projection_of(int64_t row, const Sum* x, const T* grad_y, float products, const ReciprocalRms& scale) {
+    const float count = problem_.columns ? static_cast<float>(problem_.columns) : 1.f;
+    const float grad_scale =
+        buffers_.grad_reciprocal_rms
+            ? static_cast<const float*>(buffers_.grad_reciprocal_rms->data)[grad_scale_rows_.offset(row)]
+            : 0.f;
+    if (!scale.is_rescaled && __builtin_isfinite(products)) return scale.factor * ((products + grad_scale) / count);
+    const float normalized_products = sum_of_terms(problem_.columns, [&](int64_t i, auto lanes) {
+      return load(grad_y + i, lanes) * load(factors_ + i, lanes) * scale.times(load(x + i, lanes));
+    });
+    return (normalized_products + grad_scale * scale.factor * scale.power) / count;
+  }
+
   const RmsNormProblem& problem_;
   const RmsNormBackwardBuffers& buffers_;
-  const Rows x_rows_, grad_rows_, grad_sum_rows_, grad_scale_rows_;
+  const Rows sum_rows_, grad_rows_, grad_sum_rows_, grad_scale_rows_;
   Scratch<float> factors_;
 };
+
+template <class T, class Sum>
+void run(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor) {
+  Gradients<T, Sum> gradients(problem, buffers);
+  if (!buffers.weight)
+    return for_each_row_block(executor, problem.rows, problem.columns, gradients.rows_read_together(),
+                              [&](const Span& span) { gradients.run(span, nullptr); });
+  ColumnSums grad_weight(problem.rows, problem.columns);
+  grad_weight.accumulate(executor, [&](const Span& span, float* sums) { gradients.run(span, sums); });
+  dispatch_dtype(*problem.weight_dtype,
+                 [&]<class Weight>(const Weight*) { grad_weight.write(static_cast<Weight*>(buffers.grad_weight)); });
+}
 
 }  // namespace
 
 void rms_norm_backward(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor) {
+  if (problem.columns == 0) return;
   dispatch_dtype(problem.dtype, [&]<class T>(const T*) {
-    Gradients<T> gradients(problem, buffers);
-    if (!buffers.weight)
-      return for_each_row_block(executor, problem.rows, problem.columns,
-                                [&](const Span& span) { gradients.run(span, nullptr); });
-    ColumnSums grad_weight(problem.rows, problem.columns);
-    grad_weight.accumulate(executor, [&](const Span& span, float* sums) { gradients.run(span, sums); });
-    dispatch_dtype(*problem.weight_dtype,
-                   [&]<class Weight>(const Weight*) { grad_weight.write(static_cast<Weight*>(buffers.grad_weight)); });
+    if (problem.sum_dtype == problem.dtype) return run<T, T>(problem, buffers, executor);
+    run<T, float>(problem, buffers, executor);
   });
 }
 

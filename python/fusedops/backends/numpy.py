@@ -67,7 +67,7 @@ def rms_norm(x: Array, weight: Array | None, residual: Array | None, eps: float,
     """See fusedops.rms_norm."""
     _core.check_rms_norm(describe(x), _describe_optional(weight), _describe_optional(residual), eps, weight_offset)
     y = np.empty(x.shape, x.dtype)
-    total = None if residual is None else np.empty(x.shape, x.dtype)
+    total = None if residual is None else np.empty(x.shape, residual.dtype)
     _core.rms_norm(
         _native(x),
         _native_optional(weight),

@@ -54,8 +54,11 @@ def require_bool(name: str, value: Any) -> None:
 
 
 def refuse_array(backend: Backend, name: str, value: Any) -> None:
-    """Raise a TypeError where a number is an array: it would be taken for a constant, and get no gradient."""
-    if isinstance(value, backend.ARRAY_TYPE):
+    """Raise a TypeError where a number is an array of any framework: as a constant it would get no gradient.
+
+    numpy's scalars are numbers; they do not have what all arrays have, DLPack's method.
+    """
+    if isinstance(value, backend.ARRAY_TYPE) or hasattr(value, "__dlpack__"):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}, which would get no gradient")
 
 

@@ -51,7 +51,8 @@ class RmsNormCase(Case):
     weight: str | None = "same"  # "same" dtype as x, another dtype's name, or None for no weight
     eps: float = 1e-6
     weight_offset: float = 0.0
-    residual: bool = False
+    residual: str | None = None  # as weight
+    spike: float | None = None  # in place of x's first column
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ RMS_NORM_CASES = [
     # Rows longer than a threadgroup holds at once.
     RmsNormCase((2, 20001)),
     RmsNormCase((2, 20008)),
-    RmsNormCase((2, 20008), residual=True, weight="float32"),
+    RmsNormCase((2, 20008), residual="same", weight="float32"),
+    RmsNormCase((2, 20008), residual="float32"),
+    RmsNormCase((2, 20001), residual="float32", weight=None),
     RmsNormCase((64,)),
     RmsNormCase((2, 3, 5, 33)),
     RmsNormCase((700, 48)),
@@ -135,20 +138,46 @@ RMS_NORM_CASES = [
     RmsNormCase((5, 40), weight_offset=1.0),
     RmsNormCase((5, 40), weight=None, weight_offset=0.5),
     RmsNormCase((5, 40), eps=0.3),
-    RmsNormCase((5, 40), residual=True),
-    RmsNormCase((4, 4096), residual=True, weight="float32", weight_offset=1.0),
-    RmsNormCase((2, 3, 77), residual=True, weight=None),
+    RmsNormCase((5, 40), eps=0.0),
+    RmsNormCase((5, 40), residual="same"),
+    RmsNormCase((5, 40), residual="float32"),
+    RmsNormCase((4, 4096), residual="same", weight="float32", weight_offset=1.0),
+    RmsNormCase((4, 4096), residual="float32", weight="float32", weight_offset=1.0),
+    RmsNormCase((2, 3, 77), residual="same", weight=None),
+    RmsNormCase((700, 48), residual="float32"),
     RmsNormCase((3, 512), magnitude=300.0),  # squares beyond float16's range
     RmsNormCase((3, 512), magnitude=3e-4),  # squares below it
     *(
         RmsNormCase((4, 6, 37), layout=layout, residual=residual)
         for layout in LAYOUTS[1:]
-        for residual in (False, True)
+        for residual in (None, "same", "float32")
     ),
+    *(RmsNormCase((150, 130), layout=TRANSPOSED, residual=residual) for residual in (None, "same", "float32")),
     RmsNormCase((0, 16)),
     RmsNormCase((3, 0)),
-    RmsNormCase((3, 0, 5), residual=True),
+    RmsNormCase((3, 0, 5), residual="same"),
+    RmsNormCase((3, 0, 5), residual="float32"),
     RmsNormCase((1, 1)),
+]
+
+# Magnitudes whose squares float32 does not hold; float16 makes infinities and zeros of them. Not for Metal: its kernel
+# gives zeros or infinities there.
+RMS_NORM_EXTREME_CASES = [
+    *(
+        RmsNormCase((3, columns), magnitude=magnitude, eps=eps, weight=weight)
+        for columns, weight in ((1, None), (64, "same"), (5003, "float32"))
+        for magnitude, eps in ((1e20, 1e-6), (1e37, 1e-6), (1e25, 0.0), (1e-25, 0.0), (1e-36, 0.0), (1e-41, 0.0))
+    ),
+    RmsNormCase((3, 64), magnitude=1e-21, eps=2.0**-140),
+    RmsNormCase((3, 64), magnitude=1e20, eps=1e38),
+    RmsNormCase((3, 64), spike=5e19),
+    RmsNormCase((3, 64), spike=-3e38, residual="same"),
+    RmsNormCase((3, 64), magnitude=1e20, residual="float32"),
+    RmsNormCase((3, 64), spike=np.inf),
+    RmsNormCase((3, 64), spike=np.nan),
+    RmsNormCase((3, 64), spike=np.nan, magnitude=1e20),
+    RmsNormCase((40, 64), magnitude=1e20, layout=TRANSPOSED),
+    RmsNormCase((3, 64), magnitude=0.0, eps=0.0),
 ]
 
 GELU_FORMS = ("none", "tanh", "sigmoid")
@@ -169,6 +198,7 @@ GELU_CASES = [
     GeluCase((50,), magnitude=30.0),
     GeluCase((50,), approximate="tanh", magnitude=30.0),
     *(GeluCase((4, 6, 37), layout=layout, bias=bias) for layout in LAYOUTS[1:] for bias in (None, "same")),
+    *(GeluCase((150, 1300), layout=TRANSPOSED, bias=bias) for bias in (None, "same")),
     GeluCase((0,)),
     GeluCase((3, 0), bias="same"),
     GeluCase((0, 3), bias="same"),
@@ -182,6 +212,7 @@ GEGLU_CASES = [
     GegluCase((2, 3, 1000), magnitude=3.0),
     GegluCase((2, 20011), packed=True),
     *(GegluCase((4, 6, 37), layout=layout, packed=packed) for layout in LAYOUTS[1:] for packed in (False, True)),
+    *(GegluCase((150, 130), layout=TRANSPOSED, packed=packed) for packed in (False, True)),
     GegluCase((0, 8)),
     GegluCase((8, 0), packed=True),
 ]

@@ -24,6 +24,7 @@ from . import cases
 
 # On these there are no kernels yet.
 RUN_COMPOSITES = {"torch-cuda", "mlx-cuda"}
+RUN_METAL = {"torch-mps", "mlx-metal"}
 
 
 class Framework(ABC):
@@ -46,6 +47,11 @@ class Framework(ABC):
     def has_deterministic(self) -> bool:
         """Whether attention takes deterministic=True: composites do not."""
         return not isinstance(self.operators, Composites) and self.name not in RUN_COMPOSITES
+
+    @property
+    def runs_metal(self) -> bool:
+        """Whether the operators run Metal's kernels."""
+        return isinstance(self.operators, MetalKernels) or self.name in RUN_METAL
 
     def activate(self) -> None:
         """Make operators on this framework's arrays run where they should; tests call it first."""

@@ -55,7 +55,12 @@ class Operands:
         self.random = case.random()
 
     def normal(
-        self, shape: tuple[int, ...], dtype: str | None = "same", layout: str | None = None, nan: bool = False
+        self,
+        shape: tuple[int, ...],
+        dtype: str | None = "same",
+        layout: str | None = None,
+        nan: bool = False,
+        first_column: float | None = None,
     ) -> tuple[Any, Any]:
         """Return (array, float64 values), normally distributed, one of them NaN if asked; (None, None) for no dtype."""
         if dtype is None:
@@ -63,6 +68,8 @@ class Operands:
         values = np.asarray(self.random.normal(size=shape) * self.case.magnitude)
         if nan and values.size:
             values.flat[self.random.integers(values.size)] = np.nan
+        if first_column is not None:
+            values[..., 0] = first_column
         return self.place(values, dtype, layout)
 
     def packed(self, shape: tuple[int, int, int], nan: bool) -> tuple[Any, Any]:
@@ -80,8 +87,10 @@ class Operands:
         """Return (array, values), three of four True."""
         return self.place(self.random.random(size=shape) < 0.75, "bool", None)
 
-    def place(self, values: Any, dtype: str, layout: str | None) -> tuple[Any, Any]:
-        """Return the values as the framework's array and as they are after rounding."""
+    def place(self, values: Any, dtype: str | None, layout: str | None = None) -> tuple[Any, Any]:
+        """Return the values as the framework's array and as they are after rounding; (None, None) for no dtype."""
+        if dtype is None:
+            return None, None
         dtype = self.dtype if dtype == "same" else dtype
         layout = layout or self.case.layout
         return self.framework.laid_out(values, dtype, layout), self.framework.values(values, dtype, layout)
@@ -90,19 +99,20 @@ class Operands:
 def check_rms_norm(framework: Framework, case: RmsNormCase, dtype: str) -> None:
     """Run a case and judge it."""
     operands = Operands(framework, case, dtype)
-    x, exact_x = operands.normal(case.shape)
-    weight, exact_weight = operands.normal(case.shape[-1:], case.weight)
-    residual, exact_residual = operands.normal(case.shape, "same" if case.residual else None)
+    x, exact_x = operands.normal(case.shape, first_column=case.spike)
+    weight, exact_weight = operands.place(operands.random.normal(size=case.shape[-1:]), case.weight)
+    residual, exact_residual = operands.normal(case.shape, case.residual)
     result = framework.operators.rms_norm(x, weight, case.eps, residual=residual, weight_offset=case.weight_offset)
     y, total = result if case.residual else (result, None)
-    # The sum is rounded to the operands' dtype by definition, and that is what is normalised.
-    exact_total = exact_x if exact_residual is None else Precision(dtype)(exact_x + exact_residual).astype(np.float64)
+    # The sum is rounded to the residual's dtype by definition, and that is what is normalised.
+    sum_dtype = "float32" if case.residual == "float32" else dtype
+    exact_total = exact_x if exact_residual is None else Precision(sum_dtype)(exact_x + exact_residual).astype(float)
     arguments = (exact_total, exact_weight, case.eps, case.weight_offset)
     assert framework.dtype(y) == dtype
     exact, naive = reference.rms_norm(*arguments), reference.rms_norm(*arguments, Precision(dtype))
     assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
     if total is not None:
-        assert framework.dtype(total) == dtype
+        assert framework.dtype(total) == sum_dtype
         np.testing.assert_array_equal(framework.numpy(total), exact_total)
 
 

@@ -45,10 +45,12 @@ EXACT = Precision("float64")
 def rms_norm(x: Floats, weight: Floats | None, eps: float, weight_offset: float, rounded: Precision = EXACT) -> Floats:
     """Return x / sqrt(mean(x**2) + eps) * (weight + weight_offset)."""
     x = rounded(x)
-    mean = np.mean(x * x, -1, keepdims=True) if x.shape[-1] else np.zeros((*x.shape[:-1], 1))
+    # In float64 also by the plain way, since float32 holds the root of every mean, but not every mean.
+    mean = np.mean(np.square(x, dtype=np.float64), -1, keepdims=True) if x.shape[-1] else np.zeros((*x.shape[:-1], 1))
     scale = np.ones(x.shape[-1], x.dtype) if weight is None else rounded(weight)
-    # The mean stays in float32, as in every framework.
-    return rounded(rounded(x / np.sqrt(mean + eps)) * rounded(scale + weight_offset))
+    with np.errstate(invalid="ignore"):
+        normalised = x / np.sqrt(mean + eps).astype(x.dtype)
+    return rounded(rounded(normalised) * rounded(scale + weight_offset))
 
 
 def gelu(x: Floats, approximate: str, bias: Floats | None = None, rounded: Precision = EXACT) -> Floats:

@@ -7,6 +7,7 @@ they do is to call the kernel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -64,8 +65,9 @@ def _set_up() -> bool:
     if exchange_api is None or _CHECKS is None:
         return False
     tensor_types = (Tensor, torch.nn.Parameter)
+    empty_contiguous_like = functools.partial(torch.empty_like, memory_format=torch.contiguous_format)
     return _torch.set_up_direct_calls(
-        exchange_api, tensor_types, _CHECKS.tensor, torch.is_grad_enabled, torch.empty_like
+        exchange_api, tensor_types, _CHECKS.tensor, torch.is_grad_enabled, torch.empty_like, empty_contiguous_like
     )
 
 

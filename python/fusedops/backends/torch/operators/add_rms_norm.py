@@ -1,4 +1,4 @@
-"""RMSNorm of x + residual, which is rounded to x's dtype first and returned too."""
+"""RMSNorm of x + residual, which is rounded to the residual's dtype first and returned too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusedops import _core
 
 from ..library import Operator, Outputs, batch_first, describe, describe_optional, rounded, rowwise
 from . import rms_norm
-from .rms_norm import autocast_operands, fused_gradients, gradients, normalize
+from .rms_norm import autocast_operands, fused_gradients, gradients, normalize_to
 
 
 def check(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> None:
@@ -20,17 +20,18 @@ def check(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight
 
 
 def fake(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> Outputs:
-    return x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=torch.float32)
+    return x.new_empty(x.shape), residual.new_empty(x.shape), x.new_empty(x.shape[:-1], dtype=torch.float32)
 
 
 def composite(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> Outputs:
     total = (x + residual).contiguous()
-    y, reciprocal_rms = normalize(total, weight, eps, weight_offset)
+    y, reciprocal_rms = normalize_to(x.dtype, total, weight, eps, weight_offset)
     return y, total, reciprocal_rms
 
 
 def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-    _, _, weight, ctx.eps, ctx.weight_offset = inputs
+    x, _, weight, ctx.eps, ctx.weight_offset = inputs
+    ctx.dtype = x.dtype
     _, total, reciprocal_rms = output
     ctx.save_for_backward(total, weight, reciprocal_rms)
 
@@ -40,15 +41,17 @@ def backward(ctx: Any, grad_y: Tensor, grad_total: Tensor, grad_reciprocal_rms: 
     grad_normed, grad_weight = gradients(total, weight, ctx.weight_offset, reciprocal_rms, grad_y, grad_reciprocal_rms)
     grad_total = (grad_normed + grad_total).to(total.dtype)
     needs_x, needs_residual, needs_weight = ctx.needs_input_grad[:3]
-    grad_x, grad_residual = grad_total if needs_x else None, grad_total if needs_residual else None
+    grad_x, grad_residual = grad_total.to(ctx.dtype) if needs_x else None, grad_total if needs_residual else None
     return grad_x, grad_residual, rounded(grad_weight, weight, needs_weight), None, None
 
 
 def fused_backward(
     ctx: Any, grad_y: Tensor, grad_total: Tensor, grad_reciprocal_rms: Tensor
 ) -> tuple[Tensor | None, ...]:
-    grad_x, grad_weight = fused_gradients(ctx, grad_y, grad_total, grad_reciprocal_rms)
-    return grad_x, grad_x, grad_weight if ctx.needs_input_grad[2] else None, None, None
+    grad_total, grad_weight = fused_gradients(ctx, grad_y, grad_total, grad_reciprocal_rms)
+    needs_x, needs_residual, needs_weight = ctx.needs_input_grad[:3]
+    grad_x, grad_residual = grad_total.to(ctx.dtype) if needs_x else None, grad_total if needs_residual else None
+    return grad_x, grad_residual, grad_weight if needs_weight else None, None, None
 
 
 def vmap(

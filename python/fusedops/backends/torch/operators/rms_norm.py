@@ -26,11 +26,35 @@ from ..library import (
 
 def normalize(x: Tensor, weight: Tensor | None, eps: float, weight_offset: float) -> tuple[Tensor, Tensor]:
     """Return y and the reciprocal RMS of each row."""
+    return normalize_to(x.dtype, x, weight, eps, weight_offset)
+
+
+def normalize_to(
+    dtype: torch.dtype, x: Tensor, weight: Tensor | None, eps: float, weight_offset: float
+) -> tuple[Tensor, Tensor]:
+    """Return y in `dtype`, and the reciprocal RMS of each row."""
     wide = x.to(compute_dtype(x))
-    mean_square = wide.square().sum(-1) / max(x.shape[-1], 1)
-    reciprocal_rms = torch.rsqrt(mean_square + eps)
-    y = wide * reciprocal_rms.unsqueeze(-1) * _factor(weight, weight_offset, wide.dtype)
-    return y.to(x.dtype).contiguous(), reciprocal_rms
+    factor = _factor(weight, weight_offset, wide.dtype)
+    if x.shape[-1] == 0:  # there may be more rows than memory holds numbers
+        return (wide * factor).to(dtype).contiguous(), torch.rsqrt(wide.new_tensor(eps)).expand(x.shape[:-1])
+    power = _power(wide, eps)
+    scaled = wide * power.unsqueeze(-1)
+    mean_square = scaled.square().sum(-1) / x.shape[-1]
+    scaled_reciprocal_rms = torch.rsqrt(mean_square + eps * power * power)
+    y = scaled * scaled_reciprocal_rms.unsqueeze(-1) * factor
+    return y.to(dtype).contiguous(), scaled_reciprocal_rms * power
+
+
+def _power(x: Tensor, eps: float) -> Tensor:
+    """Return the power of two for each row, mostly 1, times which float32 holds the squares.
+
+    It is the CPU kernel's (csrc/cpu/kernels/reciprocal_rms.h).
+    """
+    squares = x.detach().square().sum(-1)
+    power = torch.ones_like(squares).masked_fill(squares.isinf(), 2.0**-96)
+    if eps < 2.0**-100:
+        power = power.masked_fill(squares < 2.0**-100 * x.shape[-1], 2.0**96)
+    return power
 
 
 def gradients(
