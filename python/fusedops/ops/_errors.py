@@ -30,7 +30,7 @@ def bad_argument(
         options: The other arguments by name: numbers or strings.
         optional: The names of those that may be None.
     """
-    if backend.is_tracing():
+    if backend.is_tracing(*arrays.values(), *options.values()):
         return None  # what was raised is the fake kernel's error, which names the argument
     try:
         described = [
@@ -41,7 +41,7 @@ def bad_argument(
         for name, value in options.items():
             if name != "deterministic" and (value is not None or name not in optional):
                 _number_or_string(name, value)
-        check(*described, *options.values())
+        check(*described, *map(_readable, options.values()))
     except (TypeError, ValueError) as error:
         return error
     return None
@@ -67,6 +67,8 @@ def kind_of(value: Any) -> str:
 def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(array, backend.ARRAY_TYPE):
         raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind_of(array)}")
+    if refusal := backend.refusal(array):
+        raise TypeError(f"{name} {refusal}")
     return backend.describe(array)
 
 
@@ -84,3 +86,16 @@ def _number_or_string(name: str, value: Any) -> None:
             raise TypeError(f"{name} must be a string, got {type(value).__name__}")
     elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        bound = "must not be below -2**63" if value < 0 else "must be below 2**63"
+        raise ValueError(f"{name.removesuffix('_left').removesuffix('_right')} {bound}, got {_shortened(value)}")
+
+
+def _shortened(value: int) -> str:
+    """Return an int's digits as far as they are worth reading. Python refuses to print very long ones."""
+    return str(value) if abs(value) < 10**40 else f"an int of {value.bit_length()} bits"
+
+
+def _readable(option: Any) -> Any:
+    """Return an option fit for the native validation, which cannot read a string with lone surrogates."""
+    return option.encode("utf-8", "backslashreplace").decode() if isinstance(option, str) else option

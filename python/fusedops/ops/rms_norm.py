@@ -37,6 +37,9 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, *, residual: Any = N
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")
+    if backend.is_overridden(x, weight, residual):
+        options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
+        return backend.override(rms_norm, {"x": x}, options)
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
     except Exception:
