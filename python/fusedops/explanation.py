@@ -21,8 +21,8 @@ _ARRAYS = {  # the parameters that are arrays, the first of which picks the back
 }
 _COST_OF_COMPOSITES = {
     "sdpa": ", which stores all scores: O(Lq Lk) memory",
-    "sdpa_varlen": ", which pads the sequences to the longest lengths, or where PyTorch has the offsets on a CPU to the "
-    "longest of similar lengths, and stores all scores: O(sequences max_seqlen_q max_seqlen_k) memory",
+    "sdpa_varlen": ", which pads the sequences to the longest lengths (PyTorch on a CPU: to those of similar ones) and "
+    "stores all scores: O(sequences max_seqlen_q max_seqlen_k) memory",
 }
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -105,9 +105,7 @@ def _gradients(operator: str, backend: Backend, first: Any) -> str:
     if computed_by == "none":
         return f"There are no gradients of a {backend.ARRAY_TYPE_NAME}."
     if computed_by == "kernels":
-        return (
-            "Gradients are computed by fused kernels; second derivatives by a composite of the framework's operations."
-        )
+        return "Gradients are computed by fused kernels, their own by a composite of the framework's operations."
     cost = _COST_OF_COMPOSITES.get(operator, "")
     return f"Gradients are recomputed by a composite of the framework's operations{cost}."
 

@@ -77,12 +77,19 @@ def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "mask": None, "causal": bias.variant.name.lower()}
 
 
+def _require_memory(arguments: dict[str, Any]) -> None:
+    """Raise the TypeError that names a tensor which operators cannot read. Nobody is asked what the tensor says."""
+    with torch._C.DisableTorchFunction():
+        for name, value in arguments.items():
+            if isinstance(value, Tensor) and (problem := refusal(value)):
+                raise TypeError(f"{name} {problem}")
+
+
 def override(function: Callable[..., Any], required: dict[str, Any], options: dict[str, Any]) -> Any:
     """Call a public function as torch calls its own where types or modes override them, by __torch_function__."""
     arguments = in_public_terms({**required, **options})
-    for name, value in arguments.items():
-        if isinstance(value, Tensor) and (problem := refusal(value)):
-            raise TypeError(f"{name} {problem}")
+    if not torch.compiler.is_dynamo_compiling():
+        _require_memory(arguments)
     positional = tuple(arguments[name] for name in required)
     keywords = {name: arguments[name] for name in options}
     return handle_torch_function(function, tuple(arguments.values()), *positional, **keywords)
