@@ -63,7 +63,10 @@ class Backward:
 
 @functools.cache
 def _has_kernel(name: str, device_type: str) -> bool:
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, device_type.upper()))
+    try:
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, device_type.upper()))
+    except RuntimeError:  # there is no dispatch key of the device's name
+        return False
 
 
 @dataclass
@@ -163,7 +166,7 @@ class Operator:
 def is_symbolic(argument: Any) -> bool:
     """Return whether a number, or a tensor's size, is a tracer's symbol."""
     if isinstance(argument, Tensor):
-        return not all(isinstance(size, int) for size in argument.shape)
+        return not argument.is_nested and not all(isinstance(size, int) for size in argument.shape)
     return isinstance(argument, torch.SymInt)
 
 

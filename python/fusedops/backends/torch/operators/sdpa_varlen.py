@@ -1,7 +1,8 @@
 """Scaled-dot-product attention of packed sequences.
 
 The composite pads the sequences to the lengths of the longest ones and runs that of sdpa, with a mask of what is there;
-where lengths are known, similar ones are padded together. Rows move in both directions by gathering: so gradients do, too, and nothing is added up in an order that may change.
+where lengths are known, similar ones are padded together. Rows move in both directions by gathering: so gradients do,
+too, and nothing is added up in an order that may change.
 """
 
 from __future__ import annotations
