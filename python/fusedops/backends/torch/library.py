@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fusedops import _torch
 
@@ -138,6 +139,7 @@ class Operator:
     def precise_backward(self, ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """Run `backward` in the precision that it chooses, even where it is called under torch.autocast."""
         device_type = cotangents[0].device.type
+        cotangents = _of_one_type(cotangents)
         with _without_autocast(device_type):
             # Gradients are enabled here where a second derivative is wanted.
             fused = self.fused_backward
@@ -212,6 +214,20 @@ def to_widest_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the tensors in one dtype, the one that torch's own operators would promote them to."""
     dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
     return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def _of_one_type(cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the cotangents with zeros of the others' type where autograd has made plain ones for unused outputs.
+
+    DTensors are computed with none but DTensors.
+    """
+    wrapper = next(filter(is_traceable_wrapper_subclass, cotangents), None)
+    if wrapper is None:
+        return cotangents
+    return tuple(
+        cotangent if is_traceable_wrapper_subclass(cotangent) else wrapper.new_zeros(cotangent.shape, dtype=cotangent.dtype)
+        for cotangent in cotangents
+    )
 
 
 def _without_autocast(device_type: str) -> contextlib.AbstractContextManager[Any]:
