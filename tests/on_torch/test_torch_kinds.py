@@ -32,12 +32,12 @@ def sdpa(**changes: Any) -> Any:
 
 # Every array argument of every operator, with a tensor that fits there.
 ARGUMENTS: dict[str, tuple[Callable[..., Any], Tensor]] = {
-    "rms_norm x": (lambda **x: fusedops.rms_norm(**x), X),
+    "rms_norm x": (fusedops.rms_norm, X),
     "rms_norm weight": (lambda **x: fusedops.rms_norm(X, **x), X[0]),
     "rms_norm residual": (lambda **x: fusedops.rms_norm(X, **x), X),
-    "gelu x": (lambda **x: fusedops.gelu(**x), X),
+    "gelu x": (fusedops.gelu, X),
     "gelu bias": (lambda **x: fusedops.gelu(X, **x), X[0]),
-    "geglu gate": (lambda **x: fusedops.geglu(**x), X),
+    "geglu gate": (fusedops.geglu, X),
     "geglu up": (lambda **x: fusedops.geglu(X, **x), X),
     **{f"sdpa {name}": (sdpa, Q) for name in ("q", "k", "v")},
     "sdpa mask": (sdpa, normal(5, 5).float()),
@@ -45,7 +45,9 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], Tensor]] = {
     **{f"sdpa_varlen {name}": (varlen, PACKED) for name in ("q", "k", "v")},
     **{f"sdpa_varlen {name}": (varlen, OFFSETS) for name in ("cu_seqlens_q", "cu_seqlens_k")},
     "sdpa_varlen sinks": (varlen, normal(2).float()),
-    **{f"flash_attn_func {name}": (lambda **x: fusedops.flash_attn_func(**{**QKV, **x}), Q) for name in ("q", "k", "v")},
+    **{
+        f"flash_attn_func {name}": (lambda **x: fusedops.flash_attn_func(**{**QKV, **x}), Q) for name in ("q", "k", "v")
+    },
 }
 QKV = {"q": Q, "k": Q, "v": Q}
 
@@ -95,7 +97,7 @@ def test_what_is_not_in_plain_memory_is_refused(argument: str, kind: str) -> Non
 @pytest.mark.parametrize("make", [causal_lower_right, causal_upper_left])
 @pytest.mark.parametrize("lengths", [(5, 9), (5, 5), (1, 9)], ids=str)
 def test_causal_bias(make: Callable[..., Any], lengths: tuple[int, int]) -> None:
-    """torch's own attention takes it as the mask; so do we, in tensors that types and modes override, too."""
+    """Torch's own attention takes it as the mask; so do we, in tensors that types and modes override, too."""
     q, kv = (normal(1, 2, length, 8).float() for length in lengths)
     bias = make(*lengths)
     expected = functional.scaled_dot_product_attention(q, kv, kv, attn_mask=bias)
@@ -175,7 +177,11 @@ def test_explain_says_what_it_was_given() -> None:
 
     with FakeTensorMode() as mode:
         fake = mode.from_tensor(X)
-    for tensor, name in ((fake, "FakeTensor"), (X.to("meta"), "torch.Tensor (meta)"), (X.as_subclass(Tagged), "Tagged")):
+    for tensor, name in (
+        (fake, "FakeTensor"),
+        (X.to("meta"), "torch.Tensor (meta)"),
+        (X.as_subclass(Tagged), "Tagged"),
+    ):
         explanation = fusedops.explain("gelu", tensor)
         assert name in explanation.arrays
         assert explanation.execution.path == ("cpu" if name == "Tagged" else "none")

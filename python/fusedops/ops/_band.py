@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from fusedops.ops._errors import shown
 from fusedops.ops._integers import integer
 
 Causal = bool | Literal["lower_right", "upper_left"]
@@ -19,7 +20,7 @@ def causal_code(causal: Causal) -> int:
     try:
         return _CAUSAL[causal]
     except (KeyError, TypeError):
-        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {causal!r}") from None
+        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {shown(causal)}") from None
 
 
 def window_sides(window: Any) -> tuple[int | None, int | None]:
@@ -31,7 +32,7 @@ def window_sides(window: Any) -> tuple[int | None, int | None]:
         return None, None
     if isinstance(window, tuple | list):
         if len(window) != 2:
-            raise ValueError(f"window must be an int or a pair (left, right), got {window!r}")
+            raise ValueError(f"window must be an int or a pair (left, right), got {shown(window)}")
         return _window_side(window[0]), _window_side(window[1])
     return _window_side(window) - 1, 0
 
@@ -43,7 +44,7 @@ def bad_width(window: Any) -> ValueError | None:
     width = integer(window)
     if type(width) is not int or width >= 1 or width < -(2**63):  # the latter is said of every int
         return None
-    return ValueError(f"window must be at least 1, the number of keys that a query sees, got {window!r}")
+    return ValueError(f"window must be at least 1, the number of keys that a query sees, got {shown(window)}")
 
 
 def _window_side(side: Any) -> Any:
@@ -52,4 +53,4 @@ def _window_side(side: Any) -> Any:
     try:
         return integer(side)
     except TypeError:
-        raise TypeError(f"window must be made of ints or None, got {side!r}") from None
+        raise TypeError(f"window must be made of ints or None, got {shown(side)}") from None

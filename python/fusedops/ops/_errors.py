@@ -64,6 +64,14 @@ def kind_of(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
+def shown(value: Any) -> str:
+    """Return a value's repr(). Python refuses to print ints of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"{kind_of(value)} of too many digits to print"
+
+
 def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(array, backend.ARRAY_TYPE):
         raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind_of(array)}")
@@ -88,12 +96,7 @@ def _number_or_string(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         bound = "must not be below -2**63" if value < 0 else "must be below 2**63"
-        raise ValueError(f"{name.removesuffix('_left').removesuffix('_right')} {bound}, got {_shortened(value)}")
-
-
-def _shortened(value: int) -> str:
-    """Return an int's digits as far as they are worth reading. Python refuses to print very long ones."""
-    return str(value) if abs(value) < 10**40 else f"an int of {value.bit_length()} bits"
+        raise ValueError(f"{name.removesuffix('_left').removesuffix('_right')} {bound}, got {shown(value)}")
 
 
 def _readable(option: Any) -> Any:

@@ -20,8 +20,9 @@ def integer(value: Any) -> int:
         raise TypeError("bool")
     if getattr(value, "ndim", None) == 0:
         read = value.item()
-        if not isinstance(read, bool) and (isinstance(read, int) or _is_symbolic(read)):
-            return read  # type: ignore[return-value]
+        if isinstance(read, bool) or not (isinstance(read, int) or _is_symbolic(read)):
+            raise TypeError(type(read).__name__)
+        return read  # type: ignore[return-value]
     return operator.index(value)
 
 

@@ -225,7 +225,9 @@ def _of_one_type(cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if wrapper is None:
         return cotangents
     return tuple(
-        cotangent if is_traceable_wrapper_subclass(cotangent) else wrapper.new_zeros(cotangent.shape, dtype=cotangent.dtype)
+        cotangent
+        if is_traceable_wrapper_subclass(cotangent)
+        else wrapper.new_zeros(cotangent.shape, dtype=cotangent.dtype)
         for cotangent in cotangents
     )
 
