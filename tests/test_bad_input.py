@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -262,6 +265,99 @@ def test_message(framework: Framework, operator: str, arguments: Any, error: typ
     with pytest.raises(error, match=pattern) as caught:
         _force(framework, getattr(framework.operators, operator)(**arguments(Maker(framework))))
     assert caught.type is error
+
+
+WRONG: dict[str, Any] = {
+    "2**70": 2**70,
+    "-2**70": -(2**70),
+    "10**5000": 10**5000,
+    "complex": 1j,
+    "string": "3",
+    "surrogate": "\ud800",
+    "bytes": b"none",
+    "Decimal": Decimal("1.5"),
+    "list": [1.0],
+    "array": np.ones(3),
+    "object": object(),
+    "None": None,
+    "nan": math.nan,
+}
+OPTIONS = {
+    "sdpa": ("causal", "scale", "window", "softcap", "deterministic", "return_lse"),
+    "sdpa_varlen": ("max_seqlen_q", "max_seqlen_k", "causal", "scale", "window", "softcap", "deterministic"),
+    "rms_norm": ("eps", "weight_offset"),
+    "gelu": ("approximate",),
+    "geglu": ("approximate",),
+}
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@pytest.mark.parametrize(("operator", "option"), [(name, option) for name in OPTIONS for option in OPTIONS[name]])
+def test_no_option_is_answered_by_the_binding(framework: Framework, operator: str, option: str) -> None:
+    """Whatever an option is, it is taken, or refused by its name; nor does explain() say anything else."""
+    make = Maker(framework)
+    arguments = {
+        "sdpa": sdpa_arguments,
+        "sdpa_varlen": varlen_arguments,
+        "rms_norm": rms_norm_arguments,
+        "gelu": lambda make: {"x": make(3, 8)},
+        "geglu": lambda make: {"gate": make(3, 8)},
+    }[operator](make)
+    wrong = [*WRONG.values(), *((WRONG["2**70"], value) for value in (0, None) if option == "window")]
+    for value in wrong:
+        for call in (getattr(framework.operators, operator), functools.partial(fusedops.explain, operator)):
+            try:
+                _force_unless_explained(framework, call(**{**arguments, option: value}))
+            except (TypeError, ValueError) as error:
+                assert str(error).startswith(f"{option} must "), (value, str(error))
+
+
+def _force_unless_explained(framework: Framework, result: Any) -> None:
+    if not isinstance(result, fusedops.Explanation):
+        _force(framework, result)
+
+
+class Quantity(np.ndarray):
+    """Numbers that mean nothing without their unit."""
+
+    def __array_function__(self, *arguments: Any) -> Any:
+        """Nobody computes with them but who knows it."""
+        return NotImplemented
+
+
+@pytest.mark.parametrize("make", [lambda x: np.ma.masked_array(x, x > 0), lambda x: x.view(Quantity)])
+def test_arrays_that_mean_more_than_their_memory(make: Callable[[Any], Any]) -> None:
+    x, q = np.ones((3, 8), np.float32), np.ones((1, 2, 3, 8), np.float32)
+    packed, offsets = q[0].swapaxes(0, 1), np.array([0, 3], np.int32)
+    longest = {"max_seqlen_q": 3, "max_seqlen_k": 3}
+    five = {"q": packed, "k": packed, "v": packed, "cu_seqlens_q": offsets, "cu_seqlens_k": offsets}
+    calls: list[tuple[Any, Arguments, Arguments]] = [
+        (fusedops.rms_norm, {"x": x, "weight": x[0], "residual": x}, {}),
+        (fusedops.gelu, {"x": x, "bias": x[0]}, {}),
+        (fusedops.geglu, {"gate": x, "up": x}, {}),
+        (fusedops.sdpa, {"q": q, "k": q, "v": q, "mask": q[..., :3], "sinks": q[0, 0, 0, :2]}, {}),
+        (fusedops.sdpa_varlen, {**five, "sinks": q[0, 0, 0, :2]}, longest),
+        (fusedops.flash_attn_func, {"q": q, "k": q, "v": q}, {}),
+        (fusedops.flash_attn_varlen_func, five, longest),
+    ]
+    for function, arrays, options in calls:
+        function(**arrays, **options)
+        for name in arrays:
+            changed = {**arrays, name: make(arrays[name])}
+            with pytest.raises(TypeError, match=rf"^{name} must be a plain numpy\.ndarray, got "):
+                function(**changed, **options)
+            if not function.__name__.startswith("flash"):
+                with pytest.raises(TypeError, match=r"must be a plain numpy\.ndarray, got "):
+                    fusedops.explain(function, **changed, **options)
+
+
+def test_arrays_that_are_their_memory(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=x.shape)
+    mapped[:] = x
+    for same in (mapped, np.asmatrix(x), x.view(np.recarray)):
+        np.testing.assert_array_equal(fusedops.gelu(same), fusedops.gelu(x))
+        np.testing.assert_array_equal(fusedops.rms_norm(x, residual=same)[0], fusedops.rms_norm(x, residual=x)[0])
 
 
 def _force(framework: Framework, result: Any) -> None:

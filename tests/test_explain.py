@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,62 @@ def test_packed_sequences_in_words() -> None:
     assert "device memory: 3.9 MB at least: q 7.7 kB, k and v 3.8 MB, results 3.8 kB; partial results" in words
     with pytest.raises(ValueError, match="v must have shape"):
         fusedops.explain("sdpa_varlen", q, k, v[1:], *offsets, max_seqlen_q=3, max_seqlen_k=4000)
+
+
+@pytest.mark.parametrize("framework", [f for f in available() if f.operators is fusedops], ids=str)
+def test_keywords_in_any_order(framework: Framework) -> None:
+    """Whatever call the operator takes; what is no array does not pick the framework."""
+    q, packed = arrays(framework, (1, 2, 5, 8), (5, 2, 8))
+    offsets = framework.array(np.array([0, 5]), "int32")
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("sdpa", {"causal": True, "window": None, "v": q, "k": q, "q": q}),
+        ("rms_norm", {"eps": 1e-5, "residual": None, "x": q}),
+        ("geglu", {"up": None, "gate": q}),
+        ("gelu", {"approximate": "tanh", "x": q}),
+        ("sdpa_varlen", {"max_seqlen_k": 5, "max_seqlen_q": 5, "cu_seqlens_k": offsets, "cu_seqlens_q": offsets}),
+    ]
+    calls[-1][1].update(v=packed, k=packed, q=packed)
+    for operator, arguments in calls:
+        words = str(fusedops.explain(operator, **arguments))
+        assert words == str(fusedops.explain(getattr(fusedops, operator), **dict(sorted(arguments.items()))))
+    with pytest.raises(TypeError, match="'x'"):
+        fusedops.explain("gelu", approximate="tanh")
+    with pytest.raises(TypeError, match="'bias_'"):
+        fusedops.explain("gelu", q, bias_=q)
+
+
+@pytest.mark.parametrize("framework", [f for f in available() if f.operators is fusedops], ids=str)
+def test_gradients_are_what_the_framework_has(framework: Framework) -> None:
+    framework.activate()
+    (q,) = arrays(framework, (1, 2, 5, 8))
+    expected = {"numpy": ("There are no gradients",) * 2}
+    on_cpus = ("Gradients are computed by fused kernels", "Gradients are recomputed by a composite")
+    expected |= dict.fromkeys(("torch-cpu", "mlx-cpu"), on_cpus)
+    of_rows, of_attention = expected.get(framework.name, on_cpus[1:] * 2)
+    for operator in ("rms_norm", "gelu", "geglu"):
+        assert of_rows in str(fusedops.explain(operator, q))
+    assert of_attention in str(fusedops.explain("sdpa", q, q, q))
+
+
+def test_it_can_be_pickled_and_copied() -> None:
+    q = np.ones((1, 6, 4, 64), np.float32)
+    for original in (
+        fusedops.explain("sdpa", q, q, q),
+        fusedops.explain("rms_norm", q),
+        fusedops.explain("gelu", q[:0]),
+    ):
+        for other in (pickle.loads(pickle.dumps(original)), copy.deepcopy(original), copy.copy(original)):
+            assert str(other) == str(original)
+            assert (other.operator, other.execution) == (original.operator, original.execution)
+            assert (other.plan.outputs, other.plan.scratch) == (original.plan.outputs, original.plan.scratch)
+            for ours, launch in zip(other.plan.launches, original.plan.launches, strict=True):
+                assert ours.text == launch.text
+                assert ours.parameters == launch.parameters
+                assert [(b.role, b.index) for b in ours.buffers] == [(b.role, b.index) for b in launch.buffers]
+                assert ours.threadgroups == launch.threadgroups
+                assert ours.threads_per_threadgroup == launch.threads_per_threadgroup
+    diagnosis = fusedops.doctor()
+    assert str(pickle.loads(pickle.dumps(diagnosis))) == str(diagnosis) == str(copy.deepcopy(diagnosis))
 
 
 def test_nothing_to_launch() -> None:

@@ -89,14 +89,63 @@ Plan plan_sdpa_varlen(const Layout& q_layout, const Layout& k_layout, const Layo
   return plan;
 }
 
-std::tuple<std::string, Shape> described(const ArrayInfo& array) {
-  return {std::string(name_of(array.dtype)), array.shape};
-}
+using Described = std::tuple<std::string, Shape>;
 
-std::vector<std::tuple<std::string, Shape>> described(const std::vector<ArrayInfo>& arrays) {
-  std::vector<std::tuple<std::string, Shape>> all;
+Described described(const ArrayInfo& array) { return {std::string(name_of(array.dtype)), array.shape}; }
+
+std::vector<Described> described(const std::vector<ArrayInfo>& arrays) {
+  std::vector<Described> all;
   for (const ArrayInfo& array : arrays) all.push_back(described(array));
   return all;
+}
+
+std::vector<ArrayInfo> infos_of(const std::vector<Described>& arrays) {
+  std::vector<ArrayInfo> all;
+  for (const auto& [dtype, shape] : arrays) all.push_back({dtype_from_name(dtype), shape});
+  return all;
+}
+
+nb::bytes parameters_of(const Launch& launch) { return nb::bytes(launch.parameters.data(), launch.parameters.size()); }
+
+// What pickle keeps of each class: all its members, as Python values.
+using BindingState = std::tuple<int, int>;
+using LaunchState = std::tuple<std::string, std::string, std::vector<std::string>, std::vector<Binding>, nb::bytes,
+                               std::array<uint32_t, 3>, std::array<uint32_t, 3>>;
+using PlanState =
+    std::tuple<std::vector<Described>, std::vector<Described>, std::vector<Launch>, std::vector<std::string>>;
+
+BindingState state_of(const Binding& binding) { return {static_cast<int>(binding.role), binding.index}; }
+
+LaunchState state_of(const Launch& launch) {
+  return {launch.source,         launch.kernel,       launch.template_arguments,     launch.buffers,
+          parameters_of(launch), launch.threadgroups, launch.threads_per_threadgroup};
+}
+
+PlanState state_of(const Plan& plan) {
+  return {described(plan.outputs), described(plan.scratch), plan.launches, plan.description};
+}
+
+void restore(Binding& binding, const BindingState& state) {
+  const auto& [role, index] = state;
+  new (&binding) Binding{static_cast<BufferRole>(role), index};
+}
+
+void restore(Launch& launch, const LaunchState& state) {
+  const auto& [source, kernel, template_arguments, buffers, parameters, threadgroups, threads] = state;
+  const auto* first = static_cast<const std::byte*>(parameters.data());
+  new (&launch)
+      Launch{source, kernel, template_arguments, buffers, {first, first + parameters.size()}, threadgroups, threads};
+}
+
+void restore(Plan& plan, const PlanState& state) {
+  const auto& [outputs, scratch, launches, description] = state;
+  new (&plan) Plan{infos_of(outputs), infos_of(scratch), launches, description};
+}
+
+template <class State, class T>
+void define_pickling(nb::class_<T>& python_class) {
+  python_class.def("__getstate__", [](const T& object) { return state_of(object); })
+      .def("__setstate__", [](T& object, const State& state) { restore(object, state); });
 }
 
 }  // namespace
@@ -106,25 +155,28 @@ void define_plans(nb::module_& m) {
       .value("INPUT", BufferRole::input)
       .value("OUTPUT", BufferRole::output)
       .value("SCRATCH", BufferRole::scratch);
-  nb::class_<Binding>(m, "Binding", "A buffer of a Launch.")
-      .def_ro("role", &Binding::role)
-      .def_ro("index", &Binding::index);
-  nb::class_<Launch>(m, "Launch", "One kernel and its geometry.")
-      .def_ro("source", &Launch::source)
-      .def_ro("kernel", &Launch::kernel)
-      .def_ro("template_arguments", &Launch::template_arguments)
-      .def_ro("buffers", &Launch::buffers)
-      .def_prop_ro("parameters",
-                   [](const Launch& launch) { return nb::bytes(launch.parameters.data(), launch.parameters.size()); })
-      .def_ro("threadgroups", &Launch::threadgroups)
-      .def_ro("threads_per_threadgroup", &Launch::threads_per_threadgroup)
-      .def_prop_ro("name", &Launch::name, "The instantiated kernel's name.")
-      .def_prop_ro("text", &Launch::text, "What a Metal compiler takes.");
-  nb::class_<Plan>(m, "Plan", "What Metal would allocate and launch.")
-      .def_prop_ro("outputs", [](const Plan& plan) { return described(plan.outputs); })
-      .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
-      .def_ro("launches", &Plan::launches)
-      .def_ro("description", &Plan::description, "The plan in words, a line each; empty where it speaks for itself.");
+  auto binding = nb::class_<Binding>(m, "Binding", "A buffer of a Launch.")
+                     .def_ro("role", &Binding::role)
+                     .def_ro("index", &Binding::index);
+  define_pickling<BindingState>(binding);
+  auto launch = nb::class_<Launch>(m, "Launch", "One kernel and its geometry.")
+                    .def_ro("source", &Launch::source)
+                    .def_ro("kernel", &Launch::kernel)
+                    .def_ro("template_arguments", &Launch::template_arguments)
+                    .def_ro("buffers", &Launch::buffers)
+                    .def_prop_ro("parameters", &parameters_of)
+                    .def_ro("threadgroups", &Launch::threadgroups)
+                    .def_ro("threads_per_threadgroup", &Launch::threads_per_threadgroup)
+                    .def_prop_ro("name", &Launch::name, "The instantiated kernel's name.")
+                    .def_prop_ro("text", &Launch::text, "What a Metal compiler takes.");
+  define_pickling<LaunchState>(launch);
+  auto plan = nb::class_<Plan>(m, "Plan", "What Metal would allocate and launch.")
+                  .def_prop_ro("outputs", [](const Plan& plan) { return described(plan.outputs); })
+                  .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
+                  .def_ro("launches", &Plan::launches)
+                  .def_ro("description", &Plan::description,
+                          "The plan in words, a line each; empty where it speaks for itself.");
+  define_pickling<PlanState>(plan);
 
   m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);

@@ -42,15 +42,18 @@ struct Parameter {
   bool optional;
 };
 
+Type type_from_schema(const std::string& name) {
+  if (name == "Tensor") return Type::tensor;
+  if (name == "int" || name == "SymInt") return Type::integer;  // kernels are given numbers, never symbols
+  if (name == "float") return Type::number;
+  if (name == "bool") return Type::boolean;
+  throw std::invalid_argument("direct calls take no argument of type " + name);
+}
+
 Parameter parameter(std::string type) {
-  const bool optional = type.back() == '?';
+  const bool optional = type.ends_with('?');
   if (optional) type.pop_back();
-  const auto is = [&](const char* name) { return type == name; };
-  return {is("Tensor") ? Type::tensor
-          : is("int")  ? Type::integer
-          : is("bool") ? Type::boolean
-                       : Type::number,
-          optional};
+  return {type_from_schema(type), optional};
 }
 
 struct Function {
@@ -264,10 +267,15 @@ nb::object direct_function(const std::string& kernel_name, const std::vector<std
       METH_FASTCALL, nullptr};
   const std::vector<Kernel> kernels = all_kernels();
   const auto named = [&](const Kernel& kernel) { return kernel.operator_name == kernel_name; };
-  const BoxedFunction kernel = std::find_if(kernels.begin(), kernels.end(), named)->on_cpu;
-  auto* function = new Function{kernel, {}, outputs, std::move(thread_checks)};  // lives as long as the operators
-  for (const std::string& type : types) function->parameters.push_back(parameter(type));
-  const nb::object self = nb::steal(PyCapsule_New(function, nullptr, nullptr));
+  const auto kernel = std::find_if(kernels.begin(), kernels.end(), named);
+  if (kernel == kernels.end()) throw std::invalid_argument("there is no kernel " + kernel_name);
+  Function function{kernel->on_cpu, {}, outputs, std::move(thread_checks)};
+  for (const std::string& type : types) function.parameters.push_back(parameter(type));
+  const auto tensors = std::ranges::count(function.parameters, Type::tensor, &Parameter::type) + outputs;
+  if (types.size() > kMostArguments || static_cast<size_t>(tensors) > kMostTensors)
+    throw std::invalid_argument(kernel_name + " has more arguments or outputs than direct calls have room for");
+  auto* kept = new Function(std::move(function));  // lives as long as the operators
+  const nb::object self = nb::steal(PyCapsule_New(kept, nullptr, nullptr));
   return nb::steal(PyCFunction_NewEx(&definition, self.ptr(), nullptr));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import subprocess
@@ -136,6 +137,104 @@ x = torch.randn(3, 8)
 torch.testing.assert_close(f(x), torch.nn.functional.rms_norm(x.sin(), (8,), eps=1e-6) + 1)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def offsets(*lengths: int) -> Tensor:
+    return torch.tensor([0, *lengths]).cumsum(0).int()
+
+
+def varlen(q: Tensor, cu: Tensor, longest: Any, window: Any = None) -> Tensor:
+    out: Tensor = fusedops.sdpa_varlen(
+        q, q, q, cu, cu, max_seqlen_q=longest, max_seqlen_k=longest, causal=True, window=window
+    )
+    return out
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_integers_do_not_recompile(differentiated: bool) -> None:
+    """Each is a constant at first, and a symbol from its second value on."""
+    counter = CompileCounterWithBackend(BACKEND)
+    compiled = torch.compile(varlen, backend=counter, fullgraph=True)
+    for longest, window in ((3, 3), (5, 4), (4, 6), (9, 2), (7, 9)):
+        q, cu = torch.randn(longest + 2, 2, 8), offsets(2, longest)
+        options = {"cu": cu, "longest": longest, "window": window}
+        if differentiated:
+            ours = gradients(functools.partial(compiled, **options), q)
+            torch.testing.assert_close(ours, gradients(functools.partial(varlen, **options), q))
+        else:
+            torch.testing.assert_close(compiled(q, **options), varlen(q, **options))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("window", [3, (2, None), (1, 4)], ids=str)
+def test_windows_do_not_recompile(window: Any) -> None:
+    counter = CompileCounterWithBackend(BACKEND)
+    compiled = torch.compile(lambda q, w: fusedops.sdpa(q, q, q, window=w), backend=counter, fullgraph=True)
+    x = torch.randn(1, 2, 20, 8)
+    for more in range(6):
+        w = window + more if isinstance(window, int) else tuple(s if s is None else s + more for s in window)
+        torch.testing.assert_close(compiled(x, w), fusedops.sdpa(x, x, x, window=w))
+    assert counter.frame_count <= 2
+
+
+READ: dict[str, Callable[[Tensor], Any]] = {
+    "item": lambda longest: longest.item(),
+    "int": int,
+    "tensor": lambda longest: longest,
+}
+
+
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_integers_from_data(read: str, differentiated: bool) -> None:
+    """One graph with lengths that are only known when it runs, by both calling conventions."""
+
+    def attend(q: Tensor, cu: Tensor) -> Tensor:
+        longest = READ[read](cu.diff().max())
+        out: Tensor = varlen(q, cu, longest) + fusedops.flash_attn_varlen_func(q, q, q, cu, cu, longest, longest)
+        return out
+
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        compiled = torch.compile(attend, backend=BACKEND, fullgraph=True)
+        for lengths in ((2, 5), (4, 3), (1, 6)):
+            q, cu = torch.randn(7, 2, 8), offsets(*lengths)
+            torch.testing.assert_close(compiled(q, cu), attend(q, cu))
+            if differentiated:
+                ours, theirs = (gradients(functools.partial(f, cu=cu), q) for f in (compiled, attend))
+                torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_export_of_integers_from_data(strict: bool) -> None:
+    class Module(torch.nn.Module):
+        def forward(self, q: Tensor, cu: Tensor) -> Tensor:
+            return varlen(q, cu, cu.diff().max())
+
+    total = torch.export.Dim("total", min=2, max=1000)
+    arguments = (torch.randn(7, 2, 8), offsets(2, 5))
+    program = torch.export.export(Module(), arguments, dynamic_shapes=({0: total}, None), strict=strict)
+    for lengths in ((2, 5), (12, 3)):
+        q, cu = torch.randn(sum(lengths), 2, 8), offsets(*lengths)
+        torch.testing.assert_close(program.module()(q, cu), varlen(q, cu, max(lengths)))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_integers_in_tensors(dtype: torch.dtype) -> None:
+    """Outside of torch.compile, too."""
+    q, cu, longest = torch.randn(7, 2, 8), offsets(2, 5), torch.tensor(5, dtype=dtype)
+    torch.testing.assert_close(varlen(q, cu, longest, longest), varlen(q, cu, 5, 5), rtol=0, atol=0)
+    for wrong in (torch.tensor(5.0), torch.tensor(True)):
+        with pytest.raises(TypeError, match="max_seqlen_q must be an int, got"):
+            varlen(q, cu, wrong)
+
+
+def test_bad_integers_are_said_when_the_graph_runs() -> None:
+    compiled = torch.compile(varlen, backend=BACKEND, fullgraph=True)
+    q, cu = torch.randn(7, 2, 8), offsets(2, 5)
+    for longest, window in ((5, 3), (6, 4)):
+        compiled(q, cu, longest, window)
+    with pytest.raises((RuntimeError, ValueError), match="window must not be negative"):
+        compiled(q, cu, 5, -3)
 
 
 class Block(torch.nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch_problems
 from torch_problems import Problem
 
 import fusedops
-from fusedops.backends.torch.operators import sdpa
+from fusedops import _torch
+from fusedops.backends.torch.operators import sdpa, sdpa_varlen
 
 PROBLEMS = {str(problem): problem.to(torch.float32) for problem in torch_problems.all_problems()}
 CHECKED = (
@@ -72,6 +74,44 @@ def test_composite_propagates_what_is_visible(causal: int) -> None:
     assert expected.isnan().any() and expected.isinf().any() and expected.isfinite().any()
     actual, _ = sdpa.OPERATOR.composite(*arguments)
     torch.testing.assert_close(actual, expected, equal_nan=True)
+
+
+def test_packed_sequences_are_padded_to_similar_lengths() -> None:
+    """Of what the composites compute less than three quarters are padding, however lengths are mixed."""
+    random = torch.Generator().manual_seed(0)
+    lengths = torch.cat([torch.randint(0, 40, (30, 2), generator=random), torch.tensor([[512, 700], [600, 3], [0, 0]])])
+    cu_seqlens_q, cu_seqlens_k = (torch.cat([torch.zeros(1), own.cumsum(0)]).int() for own in lengths.T)
+    q = torch.randn(int(cu_seqlens_q[-1]), 2, 4, generator=random)
+    k = torch.randn(int(cu_seqlens_k[-1]), 1, 4, generator=random)
+    options = sdpa_varlen.Options(600, 700, 1, None, 30, None, None, False)
+    groups = sdpa_varlen._groups(q, k, cu_seqlens_q, cu_seqlens_k, options)
+    scores = sum(len(group.members) * group.longest_query * group.longest_key for group in groups)
+    assert scores < 4 * (lengths.clamp(min=1).prod(-1).sum())
+    whole = sdpa_varlen._groups(q, k, cu_seqlens_q.to("meta"), cu_seqlens_k.to("meta"), options)
+    assert whole == [(None, 600, 700)]
+
+    leaves = [tensor.requires_grad_() for tensor in (q, k, k.detach().cos(), torch.randn(2, generator=random))]
+    arguments = (*leaves[:3], cu_seqlens_q, cu_seqlens_k, leaves[3], *options)
+    in_groups = sdpa_varlen.composite(*arguments)
+    with mock.patch.object(sdpa_varlen, "has_values", lambda _: False):
+        together = sdpa_varlen.composite(*arguments)
+    kernel = torch.ops.fusedops.sdpa_varlen(*arguments)
+    cotangents = [torch.randn(output.shape, generator=random) for output in kernel]
+    cotangents[1][kernel[1].isneginf()] = 0
+    expected = torch.autograd.grad(together, leaves, cotangents)
+    for outputs in (in_groups, kernel):
+        torch.testing.assert_close(outputs, together)
+        for ours, theirs in zip(torch.autograd.grad(outputs, leaves, cotangents), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_direct_calls_are_set_up_for_what_there_is() -> None:
+    with pytest.raises(ValueError, match="there is no kernel gelu_infernce"):
+        _torch.direct_function("gelu_infernce", ["Tensor"], 1, [])
+    with pytest.raises(ValueError, match="no argument of type Tensor\\[\\]"):
+        _torch.direct_function("gelu_inference", ["Tensor[]"], 1, [])
+    with pytest.raises(ValueError, match="more arguments or outputs than direct calls have room for"):
+        _torch.direct_function("gelu_inference", ["int"] * 12, 1, [])
 
 
 def test_registered_once() -> None:

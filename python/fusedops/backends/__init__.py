@@ -33,8 +33,26 @@ class Backend(Protocol):
     def device(self, array: Any, /) -> str:
         """Return where the array lives; an empty string where arrays have no place of their own."""
 
-    def is_tracing(self) -> bool:
-        """Return whether Python code is being traced, in which native functions cannot be called."""
+    def kind(self, array: Any, /) -> str:
+        """Return what kind of array it is, in words."""
+
+    def gradients(self, operator: str, array: Any, /) -> str:
+        """Return what computes an operator's gradients: "kernels", "composite" or "none"."""
+
+    def refusal(self, array: Any, /) -> str | None:
+        """Return what an array must be whose memory does not hold its values, or None where it does."""
+
+    def is_overridden(self, *arrays: Any) -> bool:
+        """Return whether a type of these, or a mode, takes the framework's functions over."""
+
+    def override(self, function: Any, required: dict[str, Any], options: dict[str, Any], /) -> Any:
+        """Call a public function by the framework's protocol for such types, where is_overridden()."""
+
+    def in_public_terms(self, arguments: dict[str, Any], /) -> dict[str, Any]:
+        """Return an operator's arguments with what only this framework knows said as every backend takes it."""
+
+    def is_tracing(self, *arguments: Any) -> bool:
+        """Return whether these are traced, or Python code is: native functions cannot be called then."""
 
     def known_integers(self, array: Any, /) -> list[int] | None:
         """Return the values of a one-dimensional array of integers, or None where that means to wait for a device."""
@@ -102,7 +120,7 @@ def _find_backend(array: object, name: str) -> Backend:
         if base in _backends:
             return _backends[base]
         match (base.__module__, base.__name__):
-            case ("torch", "Tensor"):
+            case ("torch", "Tensor") | ("torch.fx.proxy", "Proxy"):
                 from . import torch as torch_backend
 
                 return _register(torch_backend)

@@ -7,6 +7,7 @@ import math
 import sys
 from importlib import metadata
 from types import ModuleType
+from typing import Any
 
 import mlx.core as mx
 
@@ -95,6 +96,36 @@ def device(array: mx.array) -> str:
     return ""
 
 
-def is_tracing() -> bool:
+def kind(array: mx.array) -> str:
+    """Return the type's name."""
+    return ARRAY_TYPE_NAME
+
+
+def gradients(operator: str, array: mx.array) -> str:
+    """Return what computes an operator's gradients: attention has no kernels for them, and only CPUs have others."""
+    has_kernels = mx.default_device().type == mx.cpu and not operator.startswith("sdpa")
+    return "kernels" if has_kernels else "composite"
+
+
+def refusal(array: mx.array) -> None:
+    """Return None: MLX has no arrays that are not what they hold."""
+
+
+def is_overridden(*arrays: mx.array) -> bool:
+    """Return False: MLX has no such protocol."""
+    return False
+
+
+def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Call the function."""
+    return function(*required.values(), **options)
+
+
+def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments as they are."""
+    return arguments
+
+
+def is_tracing(*arguments: Any) -> bool:
     """Return False: nothing traces Python code here."""
     return False

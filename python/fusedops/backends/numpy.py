@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fusedops import _core
 from fusedops.backends import Execution
 from fusedops.backends.plans import ArrayLayout
+from fusedops.ops._errors import kind_of
 
 Array = NDArray[Any]
 
@@ -19,11 +20,13 @@ ARRAY_TYPE_NAME = "numpy.ndarray"
 
 def describe(array: Array) -> tuple[str, tuple[int, ...]]:
     """Return the dtype's name and the shape; the name of a byte-swapped dtype is none that operators take."""
+    _require_plain(array)
     return array.dtype.name if array.dtype.isnative else array.dtype.str, array.shape
 
 
 def layout(array: Array) -> ArrayLayout:
     """Return how the array lies in memory."""
+    _require_plain(array)
     strides = tuple(stride // array.itemsize for stride in array.strides)
     return ArrayLayout(array.dtype.name, array.shape, strides, array.ctypes.data)
 
@@ -38,7 +41,46 @@ def device(array: Array) -> str:
     return ""
 
 
-def is_tracing() -> bool:
+def kind(array: Array) -> str:
+    """Return the type's name."""
+    return ARRAY_TYPE_NAME if type(array) is np.ndarray else kind_of(array)
+
+
+def gradients(operator: str, array: Array) -> str:
+    """Return "none": numpy differentiates nothing."""
+    return "none"
+
+
+def refusal(array: Array) -> str | None:
+    """Return what an array must be whose type means more than its memory holds, such as numbers that are not valid."""
+    if isinstance(array, np.ma.MaskedArray):
+        return f"must be a plain {ARRAY_TYPE_NAME}, got {kind_of(array)}: pass its filled(), or its mask as such"
+    if type(array).__array_function__ is not np.ndarray.__array_function__:
+        return f"must be a plain {ARRAY_TYPE_NAME}, got {kind_of(array)}, whose type has functions of its own"
+    return None
+
+
+def _require_plain(array: Array) -> None:
+    if type(array) is not np.ndarray and (problem := refusal(array)):
+        raise TypeError(problem)
+
+
+def is_overridden(*arrays: Array) -> bool:
+    """Return False: types that take numpy's functions over are refused."""
+    return False
+
+
+def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Call the function."""
+    return function(*required.values(), **options)
+
+
+def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments as they are."""
+    return arguments
+
+
+def is_tracing(*arguments: Any) -> bool:
     """Return False: nothing traces Python code here."""
     return False
 

@@ -49,7 +49,36 @@ def device(array: ArrayLayout) -> str:
     return ""
 
 
-def is_tracing() -> bool:
+def kind(array: ArrayLayout) -> str:
+    """Return the type's name."""
+    return ARRAY_TYPE_NAME
+
+
+def gradients(operator: str, array: ArrayLayout) -> str:
+    """Return "none"."""
+    return "none"
+
+
+def refusal(array: ArrayLayout) -> None:
+    """Return None: a layout is all that there is."""
+
+
+def is_overridden(*arrays: ArrayLayout) -> bool:
+    """Return False: nothing takes functions of layouts over."""
+    return False
+
+
+def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Call the function."""
+    return function(*required.values(), **options)
+
+
+def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments as they are."""
+    return arguments
+
+
+def is_tracing(*arguments: Any) -> bool:
     """Return False: nothing traces Python code here."""
     return False
 

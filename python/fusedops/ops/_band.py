@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Literal
+
+from fusedops.ops._errors import shown
+from fusedops.ops._integers import integer
 
 Causal = bool | Literal["lower_right", "upper_left"]
 Window = int | tuple[int | None, int | None] | None
@@ -18,29 +20,37 @@ def causal_code(causal: Causal) -> int:
     try:
         return _CAUSAL[causal]
     except (KeyError, TypeError):
-        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {causal!r}") from None
+        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {shown(causal)}") from None
 
 
 def window_sides(window: Any) -> tuple[int | None, int | None]:
-    """Return the window as (left, right). That no side is negative is checked with the rest."""
+    """Return the window as (left, right). That no side is negative is checked with the rest.
+
+    Nothing here compares them: torch's tracers would compile anew for what the comparison told.
+    """
     if window is None:
         return None, None
     if isinstance(window, tuple | list):
         if len(window) != 2:
-            raise ValueError(f"window must be an int or a pair (left, right), got {window!r}")
+            raise ValueError(f"window must be an int or a pair (left, right), got {shown(window)}")
         return _window_side(window[0]), _window_side(window[1])
-    width = _window_side(window)
-    if width is not None and width < 1:
-        raise ValueError(f"window must be at least 1, the number of keys that a query sees, got {window!r}")
-    return (width if width is None else width - 1), 0
+    return _window_side(window) - 1, 0
 
 
-def _window_side(side: Any) -> int | None:
+def bad_width(window: Any) -> ValueError | None:
+    """Return the error of a window that is a number and hides everything, or None where it is not so."""
+    if window is None or isinstance(window, tuple | list):
+        return None
+    width = integer(window)
+    if type(width) is not int or width >= 1 or width < -(2**63):  # the latter is said of every int
+        return None
+    return ValueError(f"window must be at least 1, the number of keys that a query sees, got {shown(window)}")
+
+
+def _window_side(side: Any) -> Any:
     if side is None:
         return None
-    if isinstance(side, bool):
-        raise TypeError(f"window must be made of ints or None, got {side!r}")
     try:
-        return operator.index(side)
+        return integer(side)
     except TypeError:
-        raise TypeError(f"window must be made of ints or None, got {side!r}") from None
+        raise TypeError(f"window must be made of ints or None, got {shown(side)}") from None

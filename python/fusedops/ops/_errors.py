@@ -30,7 +30,7 @@ def bad_argument(
         options: The other arguments by name: numbers or strings.
         optional: The names of those that may be None.
     """
-    if backend.is_tracing():
+    if backend.is_tracing(*arrays.values(), *options.values()):
         return None  # what was raised is the fake kernel's error, which names the argument
     try:
         described = [
@@ -41,7 +41,7 @@ def bad_argument(
         for name, value in options.items():
             if name != "deterministic" and (value is not None or name not in optional):
                 _number_or_string(name, value)
-        check(*described, *options.values())
+        check(*described, *map(_readable, options.values()))
     except (TypeError, ValueError) as error:
         return error
     return None
@@ -67,9 +67,19 @@ def kind_of(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
+def shown(value: Any) -> str:
+    """Return a value's repr(). Python refuses to print ints of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"{kind_of(value)} of too many digits to print"
+
+
 def _describe(backend: Backend, name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(array, backend.ARRAY_TYPE):
         raise TypeError(f"{name} must be a {backend.ARRAY_TYPE_NAME} as the first array is, got {kind_of(array)}")
+    if refusal := backend.refusal(array):
+        raise TypeError(f"{name} {refusal}")
     return backend.describe(array)
 
 
@@ -87,3 +97,11 @@ def _number_or_string(name: str, value: Any) -> None:
             raise TypeError(f"{name} must be a string, got {type(value).__name__}")
     elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        bound = "must not be below -2**63" if value < 0 else "must be below 2**63"
+        raise ValueError(f"{name.removesuffix('_left').removesuffix('_right')} {bound}, got {shown(value)}")
+
+
+def _readable(option: Any) -> Any:
+    """Return an option fit for the native validation, which cannot read a string with lone surrogates."""
+    return option.encode("utf-8", "backslashreplace").decode() if isinstance(option, str) else option

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fusedops.backends import backend_of
 from fusedops.ops._errors import kind_of
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
@@ -53,6 +54,19 @@ def flash_attn_func(
         TypeError: As fusedops.sdpa raises it.
         ValueError: As fusedops.sdpa raises it, or an argument asks for what there is not.
     """
+    backend = backend_of(q, "q")
+    if backend.is_overridden(q, k, v):
+        given = {
+            "dropout_p": dropout_p,
+            "softmax_scale": softmax_scale,
+            "causal": causal,
+            "window_size": window_size,
+            "softcap": softcap,
+            "alibi_slopes": alibi_slopes,
+            "deterministic": deterministic,
+            "return_attn_probs": return_attn_probs,
+        }
+        return backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)
     _refuse(dropout_p, alibi_slopes)
     options = _options(softmax_scale, causal, window_size, softcap)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
@@ -108,6 +122,29 @@ def flash_attn_varlen_func(
         TypeError: As fusedops.sdpa_varlen raises it.
         ValueError: As fusedops.sdpa_varlen raises it, or an argument asks for what there is not.
     """
+    backend = backend_of(q, "q")
+    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k):
+        required = {
+            "q": q,
+            "k": k,
+            "v": v,
+            "cu_seqlens_q": cu_seqlens_q,
+            "cu_seqlens_k": cu_seqlens_k,
+            "max_seqlen_q": max_seqlen_q,
+            "max_seqlen_k": max_seqlen_k,
+        }
+        given = {
+            "dropout_p": dropout_p,
+            "softmax_scale": softmax_scale,
+            "causal": causal,
+            "window_size": window_size,
+            "softcap": softcap,
+            "alibi_slopes": alibi_slopes,
+            "deterministic": deterministic,
+            "return_attn_probs": return_attn_probs,
+            "block_table": block_table,
+        }
+        return backend.override(flash_attn_varlen_func, required, given)
     _refuse(dropout_p, alibi_slopes)
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")

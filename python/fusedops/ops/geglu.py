@@ -30,6 +30,9 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: Approximate = "n
         ValueError: The shapes do not fit, gate cannot be halved or `approximate` is unknown.
     """
     backend = backend_of(gate, "gate")
+    if backend.is_overridden(gate, up):
+        overridden: Array = backend.override(geglu, {"gate": gate}, {"up": up, "approximate": approximate})
+        return overridden
     try:
         result: Array = backend.geglu(gate, up, approximate)
         return result

@@ -45,6 +45,9 @@ def rms_norm(
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")
+    if backend.is_overridden(x, weight, residual):
+        options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
+        return backend.override(rms_norm, {"x": x}, options)
     if eps is None:
         eps = _FLOAT32_EPSILON
     if type(eps) is not float:

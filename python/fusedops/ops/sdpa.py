@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._band import Causal, Window, causal_code, window_sides
+from fusedops.ops._band import Causal, Window, bad_width, causal_code, window_sides
 from fusedops.ops._errors import bad_argument, refuse_array, require_bool
 
 Array = TypeVar("Array")
@@ -90,11 +90,23 @@ def sdpa(
         TypeError: An argument is of another framework, device or dtype than it must be.
         ValueError: A shape, a number or a string is out of range, or `deterministic` is asked of a composite.
     """
+    backend = backend_of(q, "q")
+    if backend.is_overridden(q, k, v, mask, sinks):
+        given = {
+            "mask": mask,
+            "causal": causal,
+            "scale": scale,
+            "window": window,
+            "softcap": softcap,
+            "sinks": sinks,
+            "deterministic": deterministic,
+            "return_lse": return_lse,
+        }
+        return backend.override(sdpa, {"q": q, "k": k, "v": v}, given)
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)
     require_bool("return_lse", return_lse)
-    backend = backend_of(q, "q")
     if scale is not None:
         refuse_array(backend, "scale", scale)
     if softcap is not None:
@@ -111,6 +123,6 @@ def sdpa(
             "softcap": softcap,
             "deterministic": deterministic,
         }
-        if problem := bad_argument(backend, _core.check_sdpa, arrays, options, _OPTIONAL):
+        if problem := bad_width(window) or bad_argument(backend, _core.check_sdpa, arrays, options, _OPTIONAL):
             raise problem from None
         raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Literal, TypeVar, overload
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._band import Causal, Window, causal_code, window_sides
+from fusedops.ops._band import Causal, Window, bad_width, causal_code, window_sides
 from fusedops.ops._errors import bad_argument, refuse_array, require_bool
+from fusedops.ops._integers import integer
 
 Array = TypeVar("Array")
 
@@ -82,7 +82,8 @@ def sdpa_varlen(
         v: (total_k, Hkv, Dv) array of q's dtype.
         cu_seqlens_q: (sequences + 1,) int32 array: 0, and where each sequence's queries end. Ends with total_q.
         cu_seqlens_k: The same of keys and values. Ends with total_k.
-        max_seqlen_q: What no sequence has more queries than.
+        max_seqlen_q: What no sequence has more queries than: an int, or an integer array without dimensions, which is
+            read (waiting for its device).
         max_seqlen_k: What no sequence has more keys than.
         causal: As fusedops.sdpa takes it, for each sequence.
         scale: Factor of the scores; 1/sqrt(D) if None.
@@ -102,12 +103,26 @@ def sdpa_varlen(
             wrong with the values of cu_seqlens_q and cu_seqlens_k is said wherever they can be looked at without
             waiting for a device; where not (GPUs, MLX arrays that are not evaluated yet), the results are NaN.
     """
+    backend = backend_of(q, "q")
+    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
+        required = {"q": q, "k": k, "v": v, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
+        given = {
+            "max_seqlen_q": max_seqlen_q,
+            "max_seqlen_k": max_seqlen_k,
+            "causal": causal,
+            "scale": scale,
+            "window": window,
+            "softcap": softcap,
+            "sinks": sinks,
+            "deterministic": deterministic,
+            "return_lse": return_lse,
+        }
+        return backend.override(sdpa_varlen, required, given)
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)
     require_bool("return_lse", return_lse)
     longest_q, longest_k = _length("max_seqlen_q", max_seqlen_q), _length("max_seqlen_k", max_seqlen_k)
-    backend = backend_of(q, "q")
     if scale is not None:
         refuse_array(backend, "scale", scale)
     if softcap is not None:
@@ -136,13 +151,13 @@ def sdpa_varlen(
             *(code, scale, left, right, softcap, deterministic, return_lse),
         )
     except Exception:
-        if problem := bad_argument(backend, check, arrays, options, _OPTIONAL):
+        if problem := bad_width(window) or bad_argument(backend, check, arrays, options, _OPTIONAL):
             raise problem from None
         raise
 
 
 def _length(name: str, length: Any) -> int:
     try:
-        return operator.index(length)
+        return integer(length)
     except TypeError:
         raise TypeError(f"{name} must be an int, got {type(length).__name__}") from None

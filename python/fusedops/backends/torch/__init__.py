@@ -21,6 +21,7 @@ from . import direct, library, operators
 from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
+from .tensors import has_values, in_public_terms, is_fake, is_overridden, kind, override, refusal
 
 __all__ = [
     "ARRAY_TYPE",
@@ -30,9 +31,15 @@ __all__ = [
     "execution",
     "geglu",
     "gelu",
+    "gradients",
+    "in_public_terms",
+    "is_overridden",
     "is_tracing",
+    "kind",
     "known_integers",
     "layout",
+    "override",
+    "refusal",
     "rms_norm",
     "sdpa",
     "sdpa_varlen",
@@ -61,6 +68,8 @@ _FORM_CODES = {form: code for code, form in enumerate(FORMS)}
 
 def layout(tensor: Tensor) -> ArrayLayout:
     """Return how the tensor lies in memory, its storage beginning at an aligned address."""
+    if problem := refusal(tensor):
+        raise TypeError(problem)
     dtype, shape = describe(tensor)
     return ArrayLayout(dtype, shape, tensor.stride(), int(tensor.storage_offset()) * tensor.element_size())
 
@@ -68,6 +77,8 @@ def layout(tensor: Tensor) -> ArrayLayout:
 def execution(tensor: Tensor) -> Execution:
     """Return how operators on the tensor's device run."""
     kind = tensor.device.type
+    if is_fake(tensor):
+        return Execution("none", "a tensor without values: nothing but shapes is computed")
     if kind == "cpu":
         return Execution("cpu", f"fused C++ kernels ({_core.instruction_set()}, {torch.get_num_threads()} threads)")
     if kind == "mps":
@@ -80,14 +91,20 @@ def device(tensor: Tensor) -> str:
     return str(tensor.device)
 
 
-def is_tracing() -> bool:
-    """Return whether torch.compile is at work."""
-    return torch.compiler.is_compiling()
+def gradients(operator: str, tensor: Tensor) -> str:
+    """Return what computes an operator's gradients on the tensor's device."""
+    backward = getattr(operators, operator).OPERATOR.fused_backward
+    return "kernels" if backward.has_kernel(tensor.device.type) else "composite"
+
+
+def is_tracing(*arguments: Any) -> bool:
+    """Return whether torch.compile is at work, or there are symbols in the place of numbers."""
+    return torch.compiler.is_compiling() or any(map(library.is_symbolic, arguments))
 
 
 def known_integers(tensor: Tensor) -> list[int] | None:
-    """Return the values of a tensor of integers that is in the CPU's memory, and no transform's."""
-    if tensor.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+    """Return the values of a tensor of integers that is in the CPU's memory, and no transform's or tracer's."""
+    if not has_values(tensor):
         return None
     values: list[int] = tensor.tolist()
     return values

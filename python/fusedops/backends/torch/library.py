@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from fusedops import _torch
 
 from .modes import inference_suffices
+from .on_import import on_import
+from .tensors import refusal
 
 NAMESPACE = "fusedops"
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -26,14 +29,16 @@ Outputs = tuple[Tensor, ...]
 
 @dataclass
 class Backward:
-    """A native kernel of an operator's gradients, for the devices that have one. It has no gradient itself.
+    """An operator's gradients as an operator of its own, which has no gradient itself.
 
     Attributes:
         name: In torch.ops.fusedops.
         arguments: The schema's arguments.
         returns: The names of the outputs, all Tensors; empty ones where there is nothing to differentiate by.
         fake: Takes the arguments; makes outputs of the right shapes, dtypes and device without computing them.
-        call: Takes what `Operator.backward` does, and returns what that does, computed by the kernel.
+        call: Takes what `Operator.backward` does, and returns what that does, computed by this operator.
+        composite: Takes the arguments, computes the outputs with torch's own operators where there is no native kernel.
+            Without one, `Operator.backward` is what runs there.
     """
 
     name: str
@@ -41,20 +46,28 @@ class Backward:
     returns: tuple[str, ...]
     fake: Callable[..., Outputs]
     call: Callable[..., tuple[Tensor | None, ...]]
+    composite: Callable[..., Outputs] | None = None
 
     @property
     def overload(self) -> Any:
-        """The kernel in torch.ops.fusedops, once it is registered."""
+        """The operator in torch.ops.fusedops, once it is registered."""
         return getattr(getattr(torch.ops, NAMESPACE), self.name).default
 
-    def runs_on(self, device_type: str) -> bool:
-        """Return whether there is a kernel for tensors of that device, once all are registered."""
+    def has_kernel(self, device_type: str) -> bool:
+        """Return whether there is a native kernel for tensors of that device, once all are registered."""
         return _has_kernel(f"{NAMESPACE}::{self.name}", device_type)
+
+    def runs_on(self, device_type: str) -> bool:
+        """Return whether the operator takes tensors of that device."""
+        return self.composite is not None or self.has_kernel(device_type)
 
 
 @functools.cache
 def _has_kernel(name: str, device_type: str) -> bool:
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, device_type.upper()))
+    try:
+        return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, device_type.upper()))
+    except RuntimeError:  # there is no dispatch key of the device's name
+        return False
 
 
 @dataclass
@@ -78,7 +91,7 @@ class Operator:
             called, returning a tuple; returns its outputs (more are dropped) with the mapped dimension in front.
         autocast: Called as autocast(device_type, *arguments) under torch.autocast; returns the arguments as that wants
             them. None leaves them alone.
-        fused_backward: The kernel that computes the gradients where those need none themselves.
+        fused_backward: The operator that computes the gradients where those need none themselves.
     """
 
     name: str
@@ -126,6 +139,7 @@ class Operator:
     def precise_backward(self, ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """Run `backward` in the precision that it chooses, even where it is called under torch.autocast."""
         device_type = cotangents[0].device.type
+        cotangents = _of_one_type(cotangents)
         with _without_autocast(device_type):
             # Gradients are enabled here where a second derivative is wanted.
             fused = self.fused_backward
@@ -143,10 +157,19 @@ class Operator:
             return  # the native validation cannot be traced
         tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
         for tensor in tensors:
+            if problem := refusal(tensor):
+                raise TypeError(f"a tensor {problem}")
             if tensor.device != tensors[0].device:
                 raise TypeError(f"all tensors must be on {tensors[0].device}, got one on {tensor.device}")
-        if all(isinstance(size, int) for tensor in tensors for size in tensor.shape):
+        if not any(map(is_symbolic, arguments)):
             self.check(*arguments)
+
+
+def is_symbolic(argument: Any) -> bool:
+    """Return whether a number, or a tensor's size, is a tracer's symbol."""
+    if isinstance(argument, Tensor):
+        return not argument.is_nested and not all(isinstance(size, int) for size in argument.shape)
+    return isinstance(argument, torch.SymInt)
 
 
 def describe(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
@@ -193,6 +216,22 @@ def to_widest_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(dtype) for tensor in tensors)
 
 
+def _of_one_type(cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the cotangents with zeros of the others' type where autograd has made plain ones for unused outputs.
+
+    DTensors are computed with none but DTensors.
+    """
+    wrapper = next(filter(is_traceable_wrapper_subclass, cotangents), None)
+    if wrapper is None:
+        return cotangents
+    return tuple(
+        cotangent
+        if is_traceable_wrapper_subclass(cotangent)
+        else wrapper.new_zeros(cotangent.shape, dtype=cotangent.dtype)
+        for cotangent in cotangents
+    )
+
+
 def _without_autocast(device_type: str) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device_type, enabled=False) if device_type in AUTOCAST_DEVICES else contextlib.nullcontext()
 
@@ -211,7 +250,7 @@ def register(operators: Sequence[Operator]) -> None:
         backward, setup_context = operator.precise_backward, operator.setup_context
         torch.library.register_autograd(name, backward, setup_context=setup_context, lib=library)
         _define(library, operator, f"{operator.name}_inference", operator.inference_returns)
-    # Operators may share a kernel.
+    # Operators may share one of gradients.
     for backward_kernel in {
         op.fused_backward.name: op.fused_backward for op in operators if op.fused_backward
     }.values():
@@ -220,6 +259,20 @@ def register(operators: Sequence[Operator]) -> None:
     if _torch.has_mps():
         _torch.register_mps_kernels()
     namespace.library = library  # the operators live as long as it does
+    on_import("torch.utils.flop_counter", _register_flops)
+    on_import("torch.distributed.tensor", lambda: _register_sharding(operators))
+
+
+def _register_flops() -> None:
+    from . import flops
+
+    flops.register(getattr(torch.ops, NAMESPACE))
+
+
+def _register_sharding(operators: Sequence[Operator]) -> None:
+    from . import sharding
+
+    sharding.register(operators, getattr(torch.ops, NAMESPACE))
 
 
 def _define(library: Any, operator: Operator, name: str, return_count: int) -> None:
@@ -255,6 +308,8 @@ def _define_backward(library: Any, kernel: Backward) -> None:
     returns = ", ".join(f"Tensor {output}" for output in kernel.returns)
     library.define(f"{kernel.name}({kernel.arguments}) -> ({returns})", tags=(torch.Tag.pt2_compliant_tag,))
     torch.library.register_fake(f"{NAMESPACE}::{kernel.name}", kernel.fake, lib=library)
+    if kernel.composite is not None:
+        library.impl(kernel.name, kernel.composite, "CompositeExplicitAutograd")
 
 
 def _register_autocast(

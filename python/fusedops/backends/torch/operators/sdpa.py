@@ -9,6 +9,7 @@ in the place of what is not finite.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from fusedops import _core
 
-from ..library import Operator, Outputs, autocast_to, batch_first, compute_dtype, describe, describe_optional
+from ..library import Backward, Operator, Outputs, autocast_to, batch_first, compute_dtype, describe, describe_optional
 
 _UPPER_LEFT = 2  # of csrc/ops/sdpa.h's Causal; anything but 0 is causal
 
@@ -223,7 +224,6 @@ def gradients(
     needs_q, needs_k, needs_v, needs_mask, needs_sinks = needed
     sizes, dtype = _sizes(q, k), compute_dtype(q)
     grad_q = grad_k = grad_v = grad_mask = grad_sinks = None
-
     scores = _scores(q, k, mask, sizes, options)
     visible = scores.visible
     weights, sink_weights = _softmax(scores, None if sinks is None else _grouped_sinks(sinks, sizes, dtype))
@@ -250,6 +250,52 @@ def gradients(
     if needs_k:
         grad_k = (grad_products.mT @ _finite(sizes.by_row(q.to(dtype)), visible)).to(k.dtype)
     return grad_q, grad_k, grad_v, grad_mask, grad_sinks
+
+
+def composite_backward(
+    grad_out: Tensor,
+    grad_logsumexp: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    sinks: Tensor | None,
+    *options_and_output_mask: Any,
+) -> Outputs:
+    *options, output_mask = options_and_output_mask
+    tensors = (q, k, v, mask, sinks)
+    return without_none(q, gradients(tensors, Options(*options), output_mask, grad_out, grad_logsumexp))
+
+
+def fake_backward(grad_out: Tensor, grad_logsumexp: Tensor, *arguments: Any) -> Outputs:
+    *tensors, output_mask = (*arguments[:5], arguments[-1])
+    return fake_gradients(tuple(tensors), output_mask)
+
+
+def without_none(like: Tensor, gradients_of: tuple[Tensor | None, ...]) -> Outputs:
+    """Return the gradients as a schema has them: empty ones in the place of None."""
+    return tuple(like.new_empty(0) if gradient is None else gradient.contiguous() for gradient in gradients_of)
+
+
+def fake_gradients(tensors: tuple[Tensor | None, ...], output_mask: Sequence[bool]) -> Outputs:
+    """Return gradients of these tensors' shapes and dtypes, and empty ones where they are not wanted."""
+    like = tensors[0]
+    assert like is not None
+    return tuple(
+        like.new_empty(0) if tensor is None or not wanted else tensor.new_empty(tensor.shape)
+        for tensor, wanted in zip(tensors, output_mask, strict=True)
+    )
+
+
+def only_wanted(gradients_of: Outputs, output_mask: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Return the gradients with None in the place of those that are not wanted."""
+    return tuple(gradient if wanted else None for gradient, wanted in zip(gradients_of, output_mask, strict=True))
+
+
+def fused_backward(ctx: Any, grad_out: Tensor, grad_logsumexp: Tensor) -> tuple[Tensor | None, ...]:
+    output_mask = ctx.needs_input_grad[:5]
+    outputs = BACKWARD.overload(grad_out, grad_logsumexp, *ctx.saved_tensors, *ctx.options, output_mask)
+    return *only_wanted(outputs, output_mask), *(None,) * len(ctx.options)
 
 
 def _values_gradient(weights: Tensor, grad_rows: Tensor, visible: Tensor | None, sizes: Sizes) -> Tensor:
@@ -304,12 +350,23 @@ def autocast(
     return *(autocast_to(dtype, tensor) for tensor in (q, k, v)), *others
 
 
+ARGUMENTS = (
+    "Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? sinks, int causal, float? scale, SymInt? window_left, "
+    "SymInt? window_right, float? softcap, bool deterministic"
+)
+
+BACKWARD = Backward(
+    name="sdpa_backward",
+    arguments=f"Tensor grad_out, Tensor grad_logsumexp, {ARGUMENTS}, bool[5] output_mask",
+    returns=("grad_q", "grad_k", "grad_v", "grad_mask", "grad_sinks"),
+    fake=fake_backward,
+    call=fused_backward,
+    composite=composite_backward,
+)
+
 OPERATOR = Operator(
     name="sdpa",
-    arguments=(
-        "Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? sinks, int causal, float? scale, int? window_left, "
-        "int? window_right, float? softcap, bool deterministic"
-    ),
+    arguments=ARGUMENTS,
     returns=("out", "logsumexp"),
     inference_returns=1,
     check=check,
@@ -319,4 +376,5 @@ OPERATOR = Operator(
     backward=backward,
     vmap=vmap,
     autocast=autocast,
+    fused_backward=BACKWARD,
 )
