@@ -26,7 +26,7 @@ REFUSED = {
     "pasted asm": ("#define P(a, b) a##b", 'P(as, m)("nop");', "'asm' does not exist"),
     "asm behind a line splice": ("#define A() as\n#define B(x) x", 'A()B(\\)\nm("nop");', r"'\\' does not exist"),
     "asm behind a raw string": ("", 'R"(")"; asm("nop"); R"(")";', "unbalanced"),
-    "raw string": ("", 'x[0] = sizeof(R"a");', """'R"' does not exist"""),
+    "raw string": ("", 'x[0] = sizeof(R"(a)");', """'R"' does not exist"""),
     "asm behind digits": ("", "int a = 0xf'a; int b = '\"'; asm(\"nop\"); b = '\"';", "'asm' does not exist"),
     "asm from a macro of the host": (
         "extern int __REDIRECT(f, (int), f; .quad 1; f);",
