@@ -18,7 +18,7 @@ from ..translate.lexer import tokens_of
 _MATHEMATICS = (
     "acos|acosh|asin|asinh|atan|atan2|atanh|cbrt|ceil|copysign|cos|cosh|erf|exp|exp10|exp2|expm1|fabs|fdim|floor|"
     "fma|fmax|fmin|fmod|frexp|hypot|ldexp|log|log10|log1p|log2|modf|nearbyint|nextafter|pow|remainder|rint|round|"
-    "roundeven|scalbn|sin|sincos|sinh|sqrt|tan|tanh|trunc|split"
+    "roundeven|scalbn|sin|sincos|sinh|sqrt|tan|tanh|trunc"
 )
 _ALLOWED = re.compile(
     "msl_rt_(tg|simd|barrier|lane|warn|exponential|kernel|constant)|msl_register|mem(cpy|move|set|cmp)"
