@@ -26,7 +26,7 @@ def test_each_backend_says_how_it_runs(framework: Framework) -> None:
     assert explanation.operator == "rms_norm"
     assert path in (explanation.execution.path, None)
     assert explanation.execution.reason in str(explanation)
-    assert "rms_norm<float, 4> of metal/rms_norm.metal: 8 x 1 x 1 threadgroups" in str(explanation)
+    assert "rms_norm<float, float, 4> of metal/rms_norm.metal: 8 x 1 x 1 threadgroups" in str(explanation)
 
 
 def test_layout_decides_the_kernel() -> None:
