@@ -1,9 +1,12 @@
 // What a node of MLX's graph does on the CPU.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "core/aligned.h"
 #include "cpu/outputs.h"
 #include "mlx/allocator.h"
 #include "mlx/arrays.h"
@@ -31,7 +34,10 @@ void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, 
     targets.push_back(output.data<char>());
   }
   encoder.dispatch([op, problem = op.problem(inputs), sources = std::move(sources), targets = std::move(targets)] {
-    op.run_on_cpu(problem, sources, targets);
+    std::vector<std::unique_ptr<std::byte[]>> copies(sources.size());
+    std::vector<ArrayView> views;
+    for (size_t i = 0; i < sources.size(); ++i) views.push_back(aligned(sources[i], copies[i]));
+    op.run_on_cpu(problem, views, targets);
   });
 }
 

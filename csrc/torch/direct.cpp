@@ -8,6 +8,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "core/python_threads.h"
 #include "torch/operators.h"
 #include "torch/stack.h"
 
@@ -68,7 +69,7 @@ const ExchangeApi* exchange_api = nullptr;
 struct PythonError {};
 
 nb::object call_python(nb::handle function, PyObject* const* arguments, size_t count) {
-  PyObject* result = PyObject_Vectorcall(function.ptr(), arguments, count, nullptr);
+  PyObject* result = waiting_for_gil([&] { return PyObject_Vectorcall(function.ptr(), arguments, count, nullptr); });
   if (!result) throw PythonError();
   return nb::steal(result);
 }
@@ -158,9 +159,9 @@ class Call final : Loan::Lender {
     value = lend<Loan>(input);
     const int64_t elements = element_count(input.array.shape);
     elements_ += elements;
-    // Torch has tensors without memory of their own, and dtypes that we have no name for.
+    // Torch has tensors without memory of their own, memory at any address, and dtypes that we have no name for.
     return array.device.device_type == nb::device::cpu::value && input.array.dtype != DType::other &&
-           (array.data || elements == 0);
+           (array.data || elements == 0) && is_aligned(input.array, size_of(input.array.dtype));
   }
 
   bool is_plain(PyObject* tensor) const {

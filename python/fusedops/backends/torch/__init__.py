@@ -33,6 +33,7 @@ __all__ = [
     "is_tracing",
     "known_integers",
     "layout",
+    "missing_memory",
     "rms_norm",
     "sdpa",
     "sdpa_varlen",
@@ -85,9 +86,22 @@ def is_tracing() -> bool:
     return torch.compiler.is_compiling()
 
 
+def missing_memory(tensor: Tensor) -> str | None:
+    """Return in words why a plain tensor's storage does not hold its elements (FSDP frees storages), or None."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or not torch._C._has_storage(tensor) or tensor.numel() == 0:
+        return None
+    last = tensor.storage_offset() + sum(
+        (extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    needed, held = (last + 1) * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if needed <= held:
+        return None
+    return f"a tensor whose storage was freed or made smaller: it holds {held} bytes of {needed}"
+
+
 def known_integers(tensor: Tensor) -> list[int] | None:
     """Return the values of a tensor of integers that is in the CPU's memory, and no transform's."""
-    if tensor.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+    if tensor.device.type != "cpu" or torch._C._are_functorch_transforms_active() or missing_memory(tensor):
         return None
     values: list[int] = tensor.tolist()
     return values
