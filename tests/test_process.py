@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -30,7 +29,7 @@ else:
     array = lambda values: values
 
 def result(value):
-    return np.array(value)
+    return value.detach().numpy() if framework == "torch" else np.array(value)
 
 @contextmanager
 def memory_left(size):
@@ -167,31 +166,31 @@ def test_outputs_that_do_not_fit(framework: str) -> None:
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-@pytest.mark.parametrize(
-    "call",
-    [
-        "fusedops.sdpa(many, many, many)",
-        "fusedops.sdpa(long, long, long)",  # one task for a long time
-        "fusedops.sdpa_varlen(packed, packed, packed, offsets, offsets, max_seqlen_q=60000, max_seqlen_k=60000)",
-    ],
-)
 @pytest.mark.parametrize("threads", ["1", "4"])
-def test_ctrl_c_ends_a_call(framework: str, call: str, threads: str) -> None:
+def test_ctrl_c_ends_a_call(framework: str, threads: str) -> None:
+    """Each of these would take minutes; the second is one task, the third many small ones."""
     run_script(
         f"""
         if framework == "torch":
             torch.set_num_threads({threads})
         many = array(np.ones((1, 16, 30000, 64), np.float32))
-        long = array(np.ones((1, 1, 300, 1), np.float32))
-        long = (many[:, :1, :1, :1].reshape(1, 1, 1, 1) + array(np.zeros((1, 1, 200000, 64), np.float32)))
+        rows = array(np.ones((1, 1, 60, 64), np.float32))
+        keys = array(np.ones((1, 1, 4_000_000, 64), np.float32))
         packed = array(np.ones((60000, 8, 64), np.float32))
         offsets = array(np.array([0, 60000], np.int32))
+        longest = {{"max_seqlen_q": 60000, "max_seqlen_k": 60000}}
         small = array(x)
         expected = result(fusedops.gelu(small))
-        with signalled(0.3):
-            {call}
-        assert (result(fusedops.gelu(small)) == expected).all()
-        print(waited)
+        for call in (
+            lambda: fusedops.sdpa(many, many, many),
+            lambda: [fusedops.sdpa(rows, keys, keys, deterministic=True) for _ in range(1000)],
+            lambda: fusedops.sdpa_varlen(packed, packed, packed, offsets, offsets, **longest),
+            lambda: [fusedops.gelu(small) for _ in range(1000000)],
+        ):
+            with signalled(0.3):
+                call()
+            print(waited)
+            assert (result(fusedops.gelu(small)) == expected).all()
         """,
         framework,
         OMP_NUM_THREADS=threads,
@@ -219,6 +218,7 @@ def test_a_signal_that_raises_nothing_ends_nothing(framework: str) -> None:
         """
         q = array(np.ones((1, 4, 12000, 64), np.float32))
         small = array(x)
+        fusedops.gelu(small)
         seen = []
         signal.signal(signal.SIGALRM, lambda *_: seen.append((time.monotonic(), fusedops.gelu(small))))
         signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -309,26 +309,17 @@ def test_subinterpreters_are_refused(isolated: bool) -> None:
 # --- the end
 
 
-@on_every_framework
-def test_the_process_ends_while_daemon_threads_compute(framework: str) -> None:
+def test_the_process_ends_while_daemon_threads_compute() -> None:
+    """Not tried with torch and MLX, which take the GIL back themselves: torch's own operators abort then."""
     script = """
-        q = array(np.ones((1, 4, 200, 64), np.float32))
-        small = array(x[:2])
+        q = np.ones((1, 4, 200, 64), np.float32)
 
         def work():
             while True:
-                result(fusedops.sdpa(q, q, q)), fusedops.gelu(small)
+                fusedops.sdpa(q, q, q), fusedops.gelu(x)
 
-        if framework == "numpy":
-            for _ in range(4):
-                threading.Thread(target=work, daemon=True).start()
-        else:
-            # Their own calls abort then, so that only those that go around them are tried.
-            def work():
-                while True:
-                    fusedops.gelu(small)
-            for _ in range(4):
-                threading.Thread(target=work, daemon=True).start()
+        for _ in range(4):
+            threading.Thread(target=work, daemon=True).start()
         time.sleep(0.2)
 
         class Slow:
@@ -338,7 +329,7 @@ def test_the_process_ends_while_daemon_threads_compute(framework: str) -> None:
         sys.slow = Slow()
         """
     for _ in range(5):
-        run_script(script, framework)
+        run_script(script)
 
 
 @on_every_framework
@@ -399,6 +390,3 @@ def test_limits_without_threads() -> None:
                     print(error)
         """
     )
-
-
-assert signal.SIGINT  # what a terminal's Ctrl-C sends

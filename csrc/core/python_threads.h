@@ -14,28 +14,23 @@
 
 namespace fusedops {
 
-// Returns what `call` does, which may wait for the GIL. A daemon thread may do so when the interpreter has ended.
-// Python up to 3.13 then ends the thread by unwinding all its frames, of which C++ does not let it pass destructors and
-// functions that are noexcept. Such a thread sleeps until the process ends instead, as it does from Python 3.14 on.
-template <class Call>
-auto waiting_for_gil(Call&& call) {
-#if defined(__GLIBC__)
-  try {
-    return call();
-  } catch (const abi::__forced_unwind&) {
-    for (;;) pause();
-  }
-#else
-  return call();
-#endif
-}
-
 // While it lives, other Python threads can run.
 class ReleasedGil {
  public:
   ReleasedGil() : state_(PyEval_SaveThread()) {}
+  // A daemon thread may ask for the lock when the interpreter has ended. Python up to 3.13 then ends the thread by
+  // unwinding all its frames, of which C++ does not let it pass destructors and functions that are noexcept. Such a
+  // thread sleeps until the process ends instead, as it does from Python 3.14 on.
   ~ReleasedGil() {
-    waiting_for_gil([this] { PyEval_RestoreThread(state_); });
+#if defined(__GLIBC__)
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (const abi::__forced_unwind&) {
+      for (;;) pause();
+    }
+#else
+    PyEval_RestoreThread(state_);
+#endif
   }
   ReleasedGil(const ReleasedGil&) = delete;
   ReleasedGil& operator=(const ReleasedGil&) = delete;

@@ -51,7 +51,7 @@ void for_each_task(Executor& executor, int threads, int64_t count, Task&& task) 
     std::atomic<int64_t> next_index{0};
     std::atomic<int> next_worker{0};
     std::atomic<bool> failed{false};
-    std::exception_ptr failure;  // the first
+    std::exception_ptr failure{};  // the first
   } shared{task, count};
   executor.run(
       threads,

@@ -8,7 +8,7 @@
 
 #include "core/aligned.h"
 #include "cpu/outputs.h"
-#include "mlx/allocator.h"
+#include "mlx/allocate.h"
 #include "mlx/arrays.h"
 #include "mlx/backend/cpu/encoder.h"
 
@@ -28,7 +28,7 @@ void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, 
     sources.push_back(view_of(input));
   }
   for (mx::array& output : outputs) {
-    output.set_data(mx::allocator::malloc(output.nbytes()));
+    allocate(output);
     cpu::prepare_output(output.data<char>(), static_cast<int64_t>(output.nbytes()));
     encoder.set_output_array(output);
     targets.push_back(output.data<char>());

@@ -8,7 +8,6 @@
 #include <exception>
 #include <stdexcept>
 
-#include "core/python_threads.h"
 #include "torch/operators.h"
 #include "torch/stack.h"
 
@@ -69,7 +68,7 @@ const ExchangeApi* exchange_api = nullptr;
 struct PythonError {};
 
 nb::object call_python(nb::handle function, PyObject* const* arguments, size_t count) {
-  PyObject* result = waiting_for_gil([&] { return PyObject_Vectorcall(function.ptr(), arguments, count, nullptr); });
+  PyObject* result = PyObject_Vectorcall(function.ptr(), arguments, count, nullptr);
   if (!result) throw PythonError();
   return nb::steal(result);
 }
