@@ -17,7 +17,7 @@ INSTALL_TORCH ?= $(BIN)/pip install -q torch==$(TORCH_VERSION)
 SOURCES := $(shell find csrc metal python sim CMakeLists.txt pyproject.toml -type f -not -name '*.pyc')
 FORMATTED := $(shell find csrc metal sim -name '*.h' -o -name '*.cpp' -o -name '*.metal')
 
-.PHONY: test fuzz bench lint format mac-wheel mac-wheel-inputs clean
+.PHONY: test fuzz sanitize bench lint format mac-wheel mac-wheel-inputs clean
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto
@@ -25,6 +25,10 @@ test: $(VENV)/.installed
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/test_hypothesis.py --hypothesis-profile=fuzz
 	$(BIN)/python -m pytest -n auto -m fuzz
+
+# ASan, UBSan and TSan, on builds of their own: docs/verification.md.
+sanitize: $(VENV)/.installed
+	$(BIN)/python tests/sanitize/run.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python bench/run.py --suite llama

@@ -44,7 +44,7 @@ inline DType dtype_from_name(std::string_view name) {
 
 // Bytes per element of the types that executors read or write.
 inline int64_t size_of(DType dtype) {
-  if (dtype == DType::float32) return 4;
+  if (dtype == DType::float32 || dtype == DType::int32) return 4;
   return dtype == DType::boolean ? 1 : 2;
 }
 

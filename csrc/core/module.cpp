@@ -8,6 +8,8 @@
 
 #include "core/plan_module.h"
 #include "core/python_errors.h"
+#include "core/python_module.h"
+#include "core/python_threads.h"
 #include "cpu/cpu.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/limits.h"
@@ -98,21 +100,21 @@ void rms_norm(const Input& x, const OptionalInput& weight, const OptionalInput& 
   const cpu::RmsNormBuffers buffers{view_of(x), view_of(weight), view_of(residual), y.data(), data_of(sum), nullptr};
   const RmsNormProblem problem =
       rms_norm_problem(info_of(buffers.x), info_of(buffers.weight), info_of(buffers.residual), eps, weight_offset);
-  nb::gil_scoped_release release;
+  const ReleasedGil released;
   cpu::rms_norm(problem, buffers, cpu::own_threads());
 }
 
 void gelu(const Input& x, const OptionalInput& bias, const std::string& approximate, const Output& y) {
   const cpu::GeluBuffers buffers{view_of(x), view_of(bias), y.data()};
   const GeluProblem problem = gelu_problem(info_of(buffers.x), info_of(buffers.bias), gelu_form(approximate));
-  nb::gil_scoped_release release;
+  const ReleasedGil released;
   cpu::gelu(problem, buffers, cpu::own_threads());
 }
 
 void geglu(const Input& gate, const OptionalInput& up, const std::string& approximate, const Output& y) {
   const cpu::GegluBuffers buffers{view_of(gate), view_of(up), y.data()};
   const GegluProblem problem = geglu_problem(info_of(buffers.gate), info_of(buffers.up), gelu_form(approximate));
-  nb::gil_scoped_release release;
+  const ReleasedGil released;
   cpu::geglu(problem, buffers, cpu::own_threads());
 }
 
@@ -130,7 +132,7 @@ void sdpa(const Input& q, const Input& k, const Input& v, const OptionalInput& m
   const SdpaProblem problem = sdpa_problem(
       info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.mask), info_of(buffers.sinks),
       sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
-  nb::gil_scoped_release release;
+  const ReleasedGil released;
   cpu::sdpa(problem, buffers, cpu::own_threads());
 }
 
@@ -151,14 +153,14 @@ void sdpa_varlen(const Input& q, const Input& k, const Input& v, const Input& cu
       sdpa_varlen_problem(info_of(buffers.q), info_of(buffers.k), info_of(buffers.v), info_of(buffers.cu_seqlens_q),
                           info_of(buffers.cu_seqlens_k), info_of(buffers.sinks), max_seqlen_q, max_seqlen_k,
                           sdpa_options(causal, scale, window_left, window_right, softcap, deterministic));
-  nb::gil_scoped_release release;
+  const ReleasedGil released;
   cpu::sdpa_varlen(problem, buffers, cpu::own_threads());
 }
 
 nb::dict arithmetic_rates(int threads) {
   std::vector<cpu::Rate> rates;
   {
-    nb::gil_scoped_release release;
+    const ReleasedGil released;
     rates = cpu::arithmetic_rates(threads);
   }
   nb::dict by_set;
@@ -180,12 +182,18 @@ void apply(const nb::ndarray<const float, nb::device::cpu, nb::c_contig>& x,
   (cpu::kernels().*function)(x.data(), y.data(), static_cast<int64_t>(x.size()));
 }
 
+void raise_if_interrupted() {
+  const nb::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals()) throw nb::python_error();
+}
+
 }  // namespace
 }  // namespace fusedops
 
-NB_MODULE(_core, m) {
+FUSEDOPS_MODULE(_core, m) {
   using namespace fusedops;
   register_python_errors();
+  let_signals_interrupt<raise_if_interrupted>();
   m.doc() = "Argument validation for every framework, and the CPU operators on numpy arrays.";
 
   m.def("check_rms_norm", &check_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
@@ -220,9 +228,9 @@ NB_MODULE(_core, m) {
 
   m.def("instruction_set", &cpu::instruction_set, "The instruction set that the CPU kernels use on this machine.");
   m.def("threads", [] { return cpu::own_threads().threads(); }, "Threads that numpy and MLX calls use.");
-  m.def("copy_bandwidth", &cpu::copy_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+  m.def("copy_bandwidth", &cpu::copy_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<ReleasedGil>(),
         "GB/s read plus written by the fastest way to copy `num_bytes` bytes, the best of several passes.");
-  m.def("read_bandwidth", &cpu::read_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+  m.def("read_bandwidth", &cpu::read_bandwidth, "num_bytes"_a, "threads"_a, nb::call_guard<ReleasedGil>(),
         "GB/s of reading `num_bytes` bytes, the best of several passes.");
   m.def(
       "arithmetic_rates", &arithmetic_rates, "threads"_a,

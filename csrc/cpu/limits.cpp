@@ -5,13 +5,26 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "core/errors.h"
 #include "cpu/kernels/kernels.h"
 
 namespace fusedops::cpu {
 namespace {
+
+// Threads that have ended when it does, however it ends.
+struct JoinedThreads : std::vector<std::thread> {
+  ~JoinedThreads() {
+    for (std::thread& thread : *this) thread.join();
+  }
+};
+
+void check_threads(int threads) {
+  if (threads < 1) throw ValueError("threads must be at least 1, got " + std::to_string(threads));
+}
 
 // Seconds of the fastest of several passes of body(thread), run by `threads` threads at once.
 template <class Body>
@@ -20,10 +33,11 @@ double best_seconds(int threads, Body body) {
   double best = 1e300;
   for (int pass = 0; pass < passes; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    std::vector<std::thread> others;
-    for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
-    body(0);
-    for (auto& other : others) other.join();
+    {
+      JoinedThreads others;
+      for (int t = 1; t < threads; ++t) others.emplace_back(body, t);
+      body(0);
+    }
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return best;
@@ -76,6 +90,7 @@ double rate_of(double (*multiply_add)(int64_t), int threads) {
 }  // namespace
 
 double copy_bandwidth(int64_t bytes, int threads) {
+  check_threads(threads);
   const Shares source(bytes, threads), target(bytes, threads);
   const auto by_library = [](const float* from, float* to, int64_t count) { std::memcpy(to, from, count * 4); };
   double best = 0;
@@ -85,6 +100,7 @@ double copy_bandwidth(int64_t bytes, int threads) {
 }
 
 double read_bandwidth(int64_t bytes, int threads) {
+  check_threads(threads);
   const Shares source(bytes, threads);
   const double seconds = best_seconds(threads, [&](int t) {
     [[maybe_unused]] volatile float used = 0;  // or the compiler would leave out the work
@@ -94,6 +110,7 @@ double read_bandwidth(int64_t bytes, int threads) {
 }
 
 std::vector<Rate> arithmetic_rates(int threads) {
+  check_threads(threads);
   std::vector<Rate> rates;
   for (const Kernels* kernels : supported_kernels()) {
     rates.push_back({name_of(*kernels), "float32", rate_of(kernels->multiply_add, threads)});

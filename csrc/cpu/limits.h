@@ -1,4 +1,4 @@
-// Measured limits of this machine's CPU.
+// Measured limits of this machine's CPU. Less than one thread is a ValueError.
 #pragma once
 
 #include <cstdint>

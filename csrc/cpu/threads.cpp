@@ -4,8 +4,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "cpu/executor.h"
@@ -59,9 +59,14 @@ class Pool final : public Executor {
   // Waking a sleeping thread takes some ten microseconds, in virtual machines several times as long.
   int64_t least_work() const override { return 3 << 16; }
 
-  void run(int threads, void (*body)(void*), void* context) override {
-    std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
-    if (!turn) return body(context);  // another caller has the workers
+  void run(int threads, Body body, void* context) override {
+    if (in_use_.exchange(true, std::memory_order_acquire)) return body(context);
+    run_in_turn(threads, body, context);
+    in_use_.store(false, std::memory_order_release);
+  }
+
+ private:
+  void run_in_turn(int threads, Body body, void* context) noexcept {
     start_workers(threads - 1);
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -75,12 +80,11 @@ class Pool final : public Executor {
     wait_for_workers();
   }
 
- private:
   // As many as the system lets us have: the work goes on with fewer.
   void start_workers(int count) {
     try {
       for (; workers_ < count; ++workers_) std::thread([this] { serve(); }).detach();
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // no thread, or no memory for one
     }
   }
 
@@ -112,10 +116,11 @@ class Pool final : public Executor {
 
   mutable std::atomic<int> threads_{0};
   int workers_ = 0;
-  std::mutex turn_;   // held by the caller that uses the workers
+  // By a caller: others work alone, and so does what handles its interruption, in the same thread.
+  std::atomic<bool> in_use_{false};
   std::mutex mutex_;  // guards all below
   std::condition_variable work_, done_;
-  void (*body_)(void*) = nullptr;
+  Body body_ = nullptr;
   void* context_ = nullptr;
   int unclaimed_ = 0;
   std::atomic<int> running_{0};

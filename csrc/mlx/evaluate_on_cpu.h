@@ -1,11 +1,14 @@
 // What a node of MLX's graph does on the CPU.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "core/aligned.h"
 #include "cpu/outputs.h"
-#include "mlx/allocator.h"
+#include "mlx/allocate.h"
 #include "mlx/arrays.h"
 #include "mlx/backend/cpu/encoder.h"
 
@@ -25,13 +28,16 @@ void evaluate_on_cpu(const Operator& op, const Arrays& inputs, Arrays& outputs, 
     sources.push_back(view_of(input));
   }
   for (mx::array& output : outputs) {
-    output.set_data(mx::allocator::malloc(output.nbytes()));
+    allocate(output);
     cpu::prepare_output(output.data<char>(), static_cast<int64_t>(output.nbytes()));
     encoder.set_output_array(output);
     targets.push_back(output.data<char>());
   }
   encoder.dispatch([op, problem = op.problem(inputs), sources = std::move(sources), targets = std::move(targets)] {
-    op.run_on_cpu(problem, sources, targets);
+    std::vector<std::unique_ptr<std::byte[]>> copies(sources.size());
+    std::vector<ArrayView> views;
+    for (size_t i = 0; i < sources.size(); ++i) views.push_back(aligned(sources[i], copies[i]));
+    op.run_on_cpu(problem, views, targets);
   });
 }
 

@@ -2,17 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "core/errors.h"
 #include "mlx/metal.h"
 
 namespace fusedops::mlx {
 
 // As kernels find the array: Metal's buffers start where any vector may, so that the offset in the buffer tells how the
-// array is aligned.
+// array is aligned. Throws where it begins within an element: mx.view() takes bytes from anywhere, Metal does not.
 inline ArrayView view_in_buffer(const mx::array& array) {
   ArrayView view = view_of(array);
   view.data = reinterpret_cast<const void*>(static_cast<uintptr_t>(array.offset()));
+  if (array.size() > 0 && !is_aligned(view, size_of(view.dtype)))
+    throw ValueError("an array must begin at a multiple of its element's " + std::to_string(size_of(view.dtype)) +
+                     " bytes, got one that begins at byte " + std::to_string(array.offset()) + " of its buffer");
   return view;
 }
 

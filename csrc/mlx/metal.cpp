@@ -3,14 +3,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "mlx/allocator.h"
+#include "mlx/allocate.h"
 #include "mlx/backend/metal/device.h"
 #include "mlx/backend/metal/metal.h"
 
 namespace fusedops::mlx {
 namespace {
-
-void allocate(mx::array& array) { array.set_data(mx::allocator::malloc(array.nbytes())); }
 
 MTL::Size size_of(const std::array<uint32_t, 3>& extents) { return {extents[0], extents[1], extents[2]}; }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/python_errors.h"
+#include "core/python_module.h"
 #include "mlx/operators.h"
 
 namespace nb = nanobind;
@@ -73,7 +74,7 @@ void define_operators(nb::module_& m, const std::string& suffix) {
 }  // namespace
 }  // namespace fusedops::mlx
 
-NB_MODULE(_mlx, m) {
+FUSEDOPS_MODULE(_mlx, m) {
   using namespace fusedops::mlx;
   // mlx.core registers the type of its arrays, which are arguments here.
   nb::module_::import_("mlx.core");

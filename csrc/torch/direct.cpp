@@ -161,9 +161,9 @@ class Call final : Loan::Lender {
     value = lend<Loan>(input);
     const int64_t elements = element_count(input.array.shape);
     elements_ += elements;
-    // Torch has tensors without memory of their own, and dtypes that we have no name for.
+    // Torch has tensors without memory of their own, memory at any address, and dtypes that we have no name for.
     return array.device.device_type == nb::device::cpu::value && input.array.dtype != DType::other &&
-           (array.data || elements == 0);
+           (array.data || elements == 0) && is_aligned(input.array, size_of(input.array.dtype));
   }
 
   bool is_plain(PyObject* tensor) const {

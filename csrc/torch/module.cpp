@@ -3,6 +3,11 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
+#include <stdexcept>
+
+#include "core/python_module.h"
+#include "core/python_threads.h"
 #include "torch/direct.h"
 #include "torch/operators.h"
 
@@ -32,6 +37,22 @@ void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&K
 
 void register_mps_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_mps, dispatch_key); }
 
+// Torch makes a RuntimeError of whatever a kernel throws. So the exception itself is raised by the interpreter, before
+// it runs the caller's next bytecode.
+void raise_if_interrupted() {
+  const nb::gil_scoped_acquire gil;
+  if (!PyErr_CheckSignals()) return;
+  const auto raise = [](void* argument) {
+    const std::unique_ptr<nb::python_error> error(static_cast<nb::python_error*>(argument));
+    error->restore();
+    return -1;
+  };
+  auto error = std::make_unique<nb::python_error>();
+  const std::string message = std::string("interrupted: ") + error->what();
+  if (Py_AddPendingCall(raise, error.get()) == 0) error.release();
+  throw std::runtime_error(message);
+}
+
 }  // namespace
 
 std::vector<Kernel> all_kernels() {
@@ -44,7 +65,8 @@ std::vector<Kernel> all_kernels() {
 
 }  // namespace fusedops::torch
 
-NB_MODULE(_torch, module) {
+FUSEDOPS_MODULE(_torch, module) {
+  fusedops::let_signals_interrupt<fusedops::torch::raise_if_interrupted>();
   module.doc() = "The CPU and MPS kernels of torch.ops.fusedops.";
   module.def(
       "load", &fusedops::torch::load_or_raise, "libtorch_cpu"_a,

@@ -44,6 +44,7 @@ inline constexpr uint64_t kAbiVersion = (uint64_t{2} << 56) | (uint64_t{10} << 4
   APPLY(ErrorCode, aoti_torch_get_strides, (TensorHandle, int64_t**))                                     \
   APPLY(ErrorCode, aoti_torch_get_dtype, (TensorHandle, int32_t*))                                        \
   APPLY(ErrorCode, aoti_torch_get_storage_offset, (TensorHandle, int64_t*))                               \
+  APPLY(ErrorCode, aoti_torch_get_storage_size, (TensorHandle, int64_t* bytes))                           \
   APPLY(ErrorCode, aoti_torch_get_device_type, (TensorHandle, int32_t*))                                  \
   APPLY(ErrorCode, aoti_torch_get_device_index, (TensorHandle, int32_t*))                                 \
   APPLY(ErrorCode, aoti_torch_empty_strided,                                                              \

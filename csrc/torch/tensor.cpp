@@ -1,7 +1,11 @@
 #include "torch/tensor.h"
 
 #include <array>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
+#include "core/aligned.h"
 #include "cpu/outputs.h"
 
 namespace fusedops::torch {
@@ -62,6 +66,22 @@ Strides strides_of(TensorHandle tensor) {
   return Strides(strides, strides + rank_of(tensor));
 }
 
+// The byte offset in the storage where the tensor begins. Throws where the storage does not hold all its elements: it
+// was freed (FSDP does so) or made smaller.
+int64_t offset_in_storage(TensorHandle tensor, const ArrayInfo& array, const Strides& strides) {
+  int64_t storage_bytes = 0, offset = 0;
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_storage_size, tensor, &storage_bytes);
+  FUSEDOPS_TORCH_CALL(aoti_torch_get_storage_offset, tensor, &offset);
+  int64_t last = offset;  // torch's strides are not negative
+  for (size_t i = 0; i < strides.size(); ++i) last += (array.shape[i] - 1) * strides[i];
+  const int64_t item = size_of(array.dtype);
+  if (element_count(array.shape) > 0 && (last + 1) * item > storage_bytes)
+    throw std::runtime_error("a tensor's elements take " + std::to_string((last + 1) * item) +
+                             " bytes of its storage, which holds " + std::to_string(storage_bytes) +
+                             ": it was freed or made smaller");
+  return offset * item;
+}
+
 }  // namespace
 
 Tensor Tensor::new_empty(const ArrayInfo& info) const {
@@ -88,18 +108,20 @@ ArrayInfo Tensor::info() const {
 
 ArrayView Tensor::view() const {
   if (loan_) return loan_->array;
+  const ArrayInfo array = info();
+  const Strides strides = strides_of(handle_.get());
+  offset_in_storage(handle_.get(), array, strides);
   // The const accessor, because the other one would copy a lazily cloned (copy-on-write) tensor.
   const void* data = nullptr;
   FUSEDOPS_TORCH_CALL(torch_get_const_data_ptr, handle_.get(), &data);
-  return {data, dtype_of(handle_.get()), shape_of(handle_.get()), strides_of(handle_.get())};
+  return aligned({data, array.dtype, array.shape, strides}, aligned_copy_);
 }
 
 ArrayView Tensor::layout() const {
-  const DType dtype = dtype_of(handle_.get());
-  int64_t offset = 0;
-  FUSEDOPS_TORCH_CALL(aoti_torch_get_storage_offset, handle_.get(), &offset);
-  const auto data = reinterpret_cast<const void*>(static_cast<uintptr_t>(offset * size_of(dtype)));
-  return {data, dtype, shape_of(handle_.get()), strides_of(handle_.get())};
+  const ArrayInfo array = info();
+  Strides strides = strides_of(handle_.get());
+  const auto data = reinterpret_cast<const void*>(offset_in_storage(handle_.get(), array, strides));
+  return {data, array.dtype, array.shape, std::move(strides)};
 }
 
 void* Tensor::mutable_data() {

@@ -1,6 +1,7 @@
 // A torch tensor, and how it looks to the operators.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 
@@ -42,10 +43,11 @@ class Tensor {
 
   Device device() const;
   ArrayInfo info() const;
-  // What CPU kernels read.
+  // What CPU kernels read, as long as the tensor lives: its own memory or, where that does not begin at a multiple of
+  // an element's size (torch.frombuffer takes any offset), a copy. Throws where it has been freed.
   ArrayView view() const;
   // What plans are made of: the data pointer is the byte offset in the tensor's storage, which begins at an address
-  // that is aligned to anything.
+  // that is aligned to anything. Throws as view() does.
   ArrayView layout() const;
   // Where CPU kernels write a new output.
   void* mutable_data();
@@ -59,6 +61,7 @@ class Tensor {
     void operator()(TensorHandle handle) const { functions().aoti_torch_delete_tensor_object(handle); }
   };
   std::unique_ptr<OpaqueTensor, Deleter> handle_;
+  mutable std::unique_ptr<std::byte[]> aligned_copy_;
   Loan* loan_ = nullptr;
 };
 

@@ -16,11 +16,11 @@ class TorchThreads final : public cpu::Executor {
   // OpenMP's threads stay awake for a while after each call, so that the next one finds them at once.
   int64_t least_work() const override { return cpu::forked() ? cpu::own_threads().least_work() : 1 << 14; }
 
-  void run(int threads, void (*body)(void*), void* context) override {
+  void run(int threads, cpu::Body body, void* context) override {
     // Torch's OpenMP threads do not survive a fork: a child that waits for them waits forever.
     if (cpu::forked()) return cpu::own_threads().run(threads, body, context);
     struct Call {
-      void (*body)(void*);
+      cpu::Body body;
       void* context;
     } call{body, context};
     // Torch hands each thread a range of "begin to end"; that it was called at all is what counts here.

@@ -4,6 +4,7 @@
 // weights come out in the order in which the second product reads them.
 #pragma once
 
+#include "cpu/interruption.h"
 #include "cpu/kernels/math.h"
 #include "cpu/kernels/sdpa_microkernel_amx.h"
 #include "cpu/kernels/sdpa_tile.h"
@@ -50,6 +51,7 @@ class PackedAttention {
       pack_keys(tile);
       const bool finite = pack_values(tile);
       for (int64_t row = 0; row < block_.rows(); row += kPanel) attend_panel(tile, row, finite, state);
+      interruption_point();
     }
     for (int64_t row = 0; row < block_.rows(); ++row) state.max[row] *= unit_;
   }

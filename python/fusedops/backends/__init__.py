@@ -54,6 +54,9 @@ class Backend(Protocol):
     def is_tracing(self, *arguments: Any) -> bool:
         """Return whether these are traced, or Python code is: native functions cannot be called then."""
 
+    def missing_memory(self, array: Any, /) -> str | None:
+        """Return in words why the memory does not hold the array's elements; None where it does or is not known."""
+
     def known_integers(self, array: Any, /) -> list[int] | None:
         """Return the values of a one-dimensional array of integers, or None where that means to wait for a device."""
 

@@ -85,6 +85,10 @@ def is_tracing(*arguments: Any) -> bool:
     return False
 
 
+def missing_memory(array: Array) -> None:
+    """Return None: arrays have memory."""
+
+
 def known_integers(array: Array) -> list[int]:
     """Return the values of an array of integers."""
     return [int(value) for value in array]
@@ -95,8 +99,11 @@ def _describe_optional(array: Array | None) -> tuple[str, tuple[int, ...]] | Non
 
 
 def _native(array: Array) -> Array:
-    """Return the array in a form that the native module reads: bfloat16 as the uint16 that holds its bits."""
-    if any(stride % array.itemsize for stride in array.strides):
+    """Return the array in a form that the native module reads: bfloat16 as the uint16 that holds its bits.
+
+    Fields of records, and views of bytes, may lie at any address; a copy does not.
+    """
+    if not array.flags.aligned:
         array = array.copy()
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 

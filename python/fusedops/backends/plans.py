@@ -121,6 +121,10 @@ def sdpa(
     return _core.plan_sdpa(*arrays, *options)
 
 
+def missing_memory(array: ArrayLayout) -> None:
+    """Return None: layouts need no memory."""
+
+
 def known_integers(array: ArrayLayout) -> None:
     """Return None: layouts have no values."""
 

@@ -42,6 +42,9 @@ def bad_argument(
             if name != "deterministic" and (value is not None or name not in optional):
                 _number_or_string(name, value)
         check(*described, *map(_readable, options.values()))
+        for name, array in arrays.items():
+            if array is not None and (fault := backend.missing_memory(array)):
+                raise ValueError(f"{name} must have memory for all its elements, got {fault}")
     except (TypeError, ValueError) as error:
         return error
     return None

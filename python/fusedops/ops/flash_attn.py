@@ -170,6 +170,8 @@ def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) ->
         left, right = window_size
     except (TypeError, ValueError):
         raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}") from None
+    if not isinstance(causal, int):
+        raise TypeError(f"causal must be a bool, got {kind_of(causal)}")
     sides = tuple(None if side == -1 else side for side in (left, right))
     return {
         "scale": softmax_scale,

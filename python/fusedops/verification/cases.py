@@ -18,7 +18,8 @@ SWAPPED = "swapped"  # the two dimensions before the last one are swapped in mem
 TRANSPOSED = "transposed"  # the last two dimensions are swapped in memory: the last one is strided
 SLICED = "sliced"  # every dimension is a slice of a longer one, the first ones with a step
 EXPANDED = "expanded"  # the first dimension has stride 0
-LAYOUTS = (CONTIGUOUS, SWAPPED, TRANSPOSED, SLICED, EXPANDED)
+UNALIGNED = "unaligned"  # the memory starts at an odd address, where the framework lets it
+LAYOUTS = (CONTIGUOUS, SWAPPED, TRANSPOSED, SLICED, EXPANDED, UNALIGNED)
 
 
 @dataclass(frozen=True)

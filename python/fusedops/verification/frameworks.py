@@ -91,6 +91,12 @@ class Framework(ABC):
             poison = np.full(padded_shape, np.nan if values.dtype != bool else True, values.dtype)
             poison[index] = values
             return self.array(poison, dtype)[index]
+        if layout == cases.UNALIGNED:
+            return self.unaligned(values, dtype)
+        return self.array(values, dtype)
+
+    def unaligned(self, values: NDArray[Any], dtype: str) -> Any:
+        """Return a contiguous array whose memory starts at an odd address, or any where there is no such array."""
         return self.array(values, dtype)
 
     def values(self, random: NDArray[Any], dtype: str, layout: str) -> NDArray[Any]:
@@ -105,6 +111,12 @@ class NumpyFramework(Framework):
 
     def array(self, values: NDArray[Any], dtype: str) -> Any:
         return np.array(values, np.dtype(dtype), order="C")
+
+    def unaligned(self, values: NDArray[Any], dtype: str) -> Any:
+        array = self.array(values, dtype)
+        if isinstance(self.operators, MetalKernels):  # GPUs have no unaligned buffers
+            return array
+        return np.frombuffer(b"?" + array.tobytes(), array.dtype, array.size, 1).reshape(array.shape)
 
     def numpy(self, array: Any) -> NDArray[Any]:
         return np.asarray(array if array.dtype == bool else array.astype(np.float64))
@@ -127,6 +139,15 @@ class TorchFramework(Framework):
         import torch
 
         return torch.from_numpy(np.array(values, order="C")).to(getattr(torch, dtype)).to(self.device)
+
+    def unaligned(self, values: NDArray[Any], dtype: str) -> Any:
+        import torch
+
+        array = self.array(values, dtype)
+        if self.device != "cpu" or array.numel() == 0:
+            return array
+        memory = bytearray(b"?" + array.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return torch.frombuffer(memory, dtype=array.dtype, count=array.numel(), offset=1).reshape(array.shape)
 
     def numpy(self, array: Any) -> NDArray[Any]:
         import torch

@@ -38,6 +38,7 @@ __all__ = [
     "kind",
     "known_integers",
     "layout",
+    "missing_memory",
     "override",
     "refusal",
     "rms_norm",

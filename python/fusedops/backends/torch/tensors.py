@@ -29,6 +29,19 @@ def refusal(tensor: Tensor) -> str | None:
     return None
 
 
+def missing_memory(tensor: Tensor) -> str | None:
+    """Return in words why a plain tensor's storage does not hold its elements (FSDP frees storages), or None."""
+    if type(tensor) not in PLAIN_TYPES or not torch._C._has_storage(tensor) or tensor.numel() == 0:
+        return None
+    last = tensor.storage_offset() + sum(
+        (extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    needed, held = (last + 1) * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if needed <= held:
+        return None
+    return f"a tensor whose storage was freed or made smaller: it holds {held} bytes of {needed}"
+
+
 def has_values(tensor: Tensor) -> bool:
     """Return whether the values of a tensor can be looked at without waiting, and will be the same in every call."""
     return (
@@ -38,6 +51,7 @@ def has_values(tensor: Tensor) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
+        and not missing_memory(tensor)
     )
 
 
