@@ -45,11 +45,10 @@ def rms_norm(
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")
-    if eps is None:
-        eps = _FLOAT32_EPSILON
-    if type(eps) is not float:
+    if type(eps) is not float or type(weight_offset) is not float:
+        if eps is None:
+            eps = _FLOAT32_EPSILON
         refuse_array(backend, "eps", eps)
-    if type(weight_offset) is not float:
         refuse_array(backend, "weight_offset", weight_offset)
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
