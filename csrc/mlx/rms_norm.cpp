@@ -52,8 +52,7 @@ struct RmsNorm {
     if (x.shape(-1) == 0) return x;  // there may be more rows than memory holds numbers
     const mx::array squares = mx::mean(mx::square(mx::stop_gradient(x, s), s), -1, true, s);
     mx::array power = mx::where(mx::isinf(squares, s), mx::array(0x1p-96f), mx::array(1.f), s);
-    if (eps < 0x1p-100)
-      power = mx::where(mx::less(squares, mx::array(0x1p-100f), s), mx::array(0x1p96f), power, s);
+    if (eps < 0x1p-100) power = mx::where(mx::less(squares, mx::array(0x1p-100f), s), mx::array(0x1p96f), power, s);
     const mx::array scaled = mx::multiply(x, power, s);
     const mx::array mean_square = mx::mean(mx::square(scaled, s), -1, true, s);
     const mx::array epsilon = mx::multiply(mx::multiply(mx::array(static_cast<float>(eps)), power, s), power, s);

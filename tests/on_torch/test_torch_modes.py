@@ -302,3 +302,15 @@ def test_import_inside_modes() -> None:
         assert y.shape == gradient.shape
         """
     )
+
+
+# --- numbers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_eps_like_torch(dtype: torch.dtype) -> None:
+    """Without one it is float32's epsilon, whatever the dtype; 0 is taken, and makes NaN of zeros."""
+    x = (torch.randn(3, 8) * 1e-4).to(dtype)
+    torch.testing.assert_close(fusedops.rms_norm(x, eps=None), functional.rms_norm(x, (8,), eps=None))
+    zeros = torch.zeros(1, 8, dtype=dtype)
+    assert fusedops.rms_norm(zeros, eps=0).isnan().all() and functional.rms_norm(zeros, (8,), eps=0.0).isnan().all()

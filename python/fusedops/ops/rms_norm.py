@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._errors import bad_argument, refuse_array
+from fusedops.ops._errors import as_number, bad_argument
 
 Array = TypeVar("Array")
 
@@ -48,12 +48,10 @@ def rms_norm(
     if backend.is_overridden(x, weight, residual):
         options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
         return backend.override(rms_norm, {"x": x}, options)
-    if eps is None:
-        eps = _FLOAT32_EPSILON
     if type(eps) is not float:
-        refuse_array(backend, "eps", eps)
+        eps = _FLOAT32_EPSILON if eps is None else as_number("eps", eps)
     if type(weight_offset) is not float:
-        refuse_array(backend, "weight_offset", weight_offset)
+        weight_offset = as_number("weight_offset", weight_offset)
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
     except Exception:
