@@ -39,7 +39,8 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, *, residual: Any = N
     backend = backend_of(x, "x")
     if backend.is_overridden(x, weight, residual):
         options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
-        return backend.override(rms_norm, {"x": x}, options)
+        if (overridden := backend.override(rms_norm, {"x": x}, options)) is not NotImplemented:
+            return overridden
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
     except Exception:
