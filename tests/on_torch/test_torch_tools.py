@@ -26,7 +26,7 @@ CALLS: dict[str, Callable[[Tensor], Tensor]] = {
     "rms_norm": lambda x: fusedops.rms_norm(x, WEIGHT),
     "add_rms_norm": lambda x: fusedops.rms_norm(x, WEIGHT, residual=x.sin())[0],
     "gelu": lambda x: fusedops.gelu(x, bias=WEIGHT),
-    "geglu": fusedops.geglu,
+    "geglu": lambda x: fusedops.geglu(x, approximate="tanh"),
     "sdpa": lambda x: fusedops.sdpa(x[None, None], x[None, None], x[None, None], causal=True)[0, 0],
     "sdpa_varlen": lambda x: fusedops.sdpa_varlen(
         *[x.unsqueeze(1)] * 3, *[torch.tensor([0, 1, 3], dtype=torch.int32)] * 2, max_seqlen_q=2, max_seqlen_k=2

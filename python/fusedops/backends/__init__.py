@@ -46,7 +46,10 @@ class Backend(Protocol):
         """Return whether a type of these, or a mode, takes the framework's functions over."""
 
     def override(self, function: Any, required: dict[str, Any], options: dict[str, Any], /) -> Any:
-        """Call a public function by the framework's protocol for such types, where is_overridden()."""
+        """Call a public function by the framework's protocol for such types, where is_overridden().
+
+        Returns NotImplemented where the function is to go on as if it were not.
+        """
 
     def in_public_terms(self, arguments: dict[str, Any], /) -> dict[str, Any]:
         """Return an operator's arguments with what only this framework knows said as every backend takes it."""

@@ -20,13 +20,15 @@ ARRAY_TYPE_NAME = "numpy.ndarray"
 
 def describe(array: Array) -> tuple[str, tuple[int, ...]]:
     """Return the dtype's name and the shape; the name of a byte-swapped dtype is none that operators take."""
-    _require_plain(array)
+    if type(array) is not np.ndarray:
+        _require_plain(array)
     return array.dtype.name if array.dtype.isnative else array.dtype.str, array.shape
 
 
 def layout(array: Array) -> ArrayLayout:
     """Return how the array lies in memory."""
-    _require_plain(array)
+    if type(array) is not np.ndarray:
+        _require_plain(array)
     strides = tuple(stride // array.itemsize for stride in array.strides)
     return ArrayLayout(array.dtype.name, array.shape, strides, array.ctypes.data)
 
@@ -61,7 +63,7 @@ def refusal(array: Array) -> str | None:
 
 
 def _require_plain(array: Array) -> None:
-    if type(array) is not np.ndarray and (problem := refusal(array)):
+    if problem := refusal(array):
         raise TypeError(problem)
 
 

@@ -66,7 +66,8 @@ def flash_attn_func(
             "deterministic": deterministic,
             "return_attn_probs": return_attn_probs,
         }
-        return backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)
+        if (overridden := backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)) is not NotImplemented:
+            return overridden
     _refuse(dropout_p, alibi_slopes)
     options = _options(softmax_scale, causal, window_size, softcap)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
@@ -144,7 +145,8 @@ def flash_attn_varlen_func(
             "return_attn_probs": return_attn_probs,
             "block_table": block_table,
         }
-        return backend.override(flash_attn_varlen_func, required, given)
+        if (overridden := backend.override(flash_attn_varlen_func, required, given)) is not NotImplemented:
+            return overridden
     _refuse(dropout_p, alibi_slopes)
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fusedops import _core
 from fusedops.backends import backend_of
@@ -31,8 +31,9 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: Approximate = "n
     """
     backend = backend_of(gate, "gate")
     if backend.is_overridden(gate, up):
-        overridden: Array = backend.override(geglu, {"gate": gate}, {"up": up, "approximate": approximate})
-        return overridden
+        overridden: Any = backend.override(geglu, {"gate": gate}, {"up": up, "approximate": approximate})
+        if overridden is not NotImplemented:
+            return overridden  # type: ignore[no-any-return]
     try:
         result: Array = backend.geglu(gate, up, approximate)
         return result

@@ -33,8 +33,9 @@ def gelu(x: Array, *, approximate: Approximate = "none", bias: Any = None) -> Ar
     """
     backend = backend_of(x, "x")
     if backend.is_overridden(x, bias):
-        overridden: Array = backend.override(gelu, {"x": x}, {"approximate": approximate, "bias": bias})
-        return overridden
+        overridden: Any = backend.override(gelu, {"x": x}, {"approximate": approximate, "bias": bias})
+        if overridden is not NotImplemented:
+            return overridden  # type: ignore[no-any-return]
     try:
         result: Array = backend.gelu(x, bias, approximate)
         return result

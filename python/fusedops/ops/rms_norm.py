@@ -47,7 +47,8 @@ def rms_norm(
     backend = backend_of(x, "x")
     if backend.is_overridden(x, weight, residual):
         options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
-        return backend.override(rms_norm, {"x": x}, options)
+        if (overridden := backend.override(rms_norm, {"x": x}, options)) is not NotImplemented:
+            return overridden
     if type(eps) is not float:
         eps = _FLOAT32_EPSILON if eps is None else as_number("eps", eps)
     if type(weight_offset) is not float:

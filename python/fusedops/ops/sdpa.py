@@ -102,7 +102,8 @@ def sdpa(
             "deterministic": deterministic,
             "return_lse": return_lse,
         }
-        return backend.override(sdpa, {"q": q, "k": k, "v": v}, given)
+        if (overridden := backend.override(sdpa, {"q": q, "k": k, "v": v}, given)) is not NotImplemented:
+            return overridden
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)

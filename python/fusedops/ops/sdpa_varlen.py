@@ -117,7 +117,8 @@ def sdpa_varlen(
             "deterministic": deterministic,
             "return_lse": return_lse,
         }
-        return backend.override(sdpa_varlen, required, given)
+        if (overridden := backend.override(sdpa_varlen, required, given)) is not NotImplemented:
+            return overridden
     code = causal_code(causal)
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
+from torch.overrides import has_torch_function_variadic as is_overridden
 
 from fusedops import _core
 from fusedops.backends import Execution
@@ -21,7 +22,7 @@ from . import direct, library, operators
 from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
-from .tensors import has_values, in_public_terms, is_fake, is_overridden, kind, override, refusal
+from .tensors import has_values, in_public_terms, is_fake, kind, override, refusal
 
 __all__ = [
     "ARRAY_TYPE",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import handle_torch_function, has_torch_function
+from torch.overrides import handle_torch_function
 
 from fusedops.ops._errors import kind_of
 
@@ -99,18 +99,14 @@ def _require_memory(arguments: dict[str, Any]) -> None:
                 raise TypeError(f"{name} {problem}")
 
 
-def is_overridden(*tensors: Any) -> bool:
-    """Return whether types or modes take functions over. Of types torch.compile asks itself, in every operation."""
-    if not has_torch_function(tensors):
-        return False
-    return not torch.compiler.is_dynamo_compiling() or any(map(is_causal_bias, tensors))
-
-
 def override(function: Callable[..., Any], required: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Call a public function as torch calls its own where types or modes override them, by __torch_function__."""
+    """Call a public function as torch calls its own where types or modes override them, by __torch_function__.
+
+    Returns NotImplemented where torch.compile traces: it asks the types itself, in every operation that it meets.
+    """
     arguments = in_public_terms({**required, **options})
     if torch.compiler.is_dynamo_compiling():
-        return function(**arguments)
+        return function(**arguments) if is_causal_bias(options.get("mask")) else NotImplemented
     _require_memory(arguments)
     positional = tuple(arguments[name] for name in required)
     keywords = {name: arguments[name] for name in options}
