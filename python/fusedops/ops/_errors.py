@@ -7,6 +7,7 @@ that every backend shares. Nothing is checked twice while all is well.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ def bad_argument(
         backend: The first array's backend.
         check: The operator's validation in fusedops._core; it takes the described arrays, then the options.
         arrays: The array arguments by name.
-        options: The other arguments by name: numbers or strings.
+        options: The other arguments by name, of the types that `check` takes.
         optional: The names of those that may be None.
     """
     if backend.is_tracing():
@@ -38,13 +39,13 @@ def bad_argument(
             for name, array in arrays.items()
         ]
         _same_device(backend, arrays)
-        for name, value in options.items():
-            if name != "deterministic" and (value is not None or name not in optional):
-                _number_or_string(name, value)
         check(*described, *options.values())
     except (TypeError, ValueError) as error:
         return error
     return None
+
+
+_SYMBOLIC_NUMBERS = ("torch.SymInt", "torch.SymFloat")  # of dynamic shapes, when torch traces; it specialises them
 
 
 def require_bool(name: str, value: Any) -> None:
@@ -53,10 +54,26 @@ def require_bool(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
 
 
-def refuse_array(backend: Backend, name: str, value: Any) -> None:
-    """Raise a TypeError where a number is an array: it would be taken for a constant, and get no gradient."""
-    if isinstance(value, backend.ARRAY_TYPE):
-        raise TypeError(f"{name} must be a number, got {kind_of(value)}, which would get no gradient")
+def as_number(name: str, value: Any) -> float:
+    """Return a real number of any kind as a float. Frameworks take other things for one, each in its own way.
+
+    Hot calls ask whether the type is float before they come here. Bools are no numbers, nor are arrays of one element:
+    these would be taken for constants, and get no gradient.
+    """
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_real and kind_of(value) not in _SYMBOLIC_NUMBERS:
+        why = ", which would get no gradient" if hasattr(value, "__dlpack__") else ""
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}{why}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def require_string(name: str, value: Any) -> None:
+    """Raise a TypeError where the value is no string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {kind_of(value)}")
 
 
 def kind_of(value: Any) -> str:
@@ -76,11 +93,3 @@ def _same_device(backend: Backend, arrays: Mapping[str, Any]) -> None:
     for name, device in present.items():
         if device != first_device:
             raise TypeError(f"{name} must be on {first}'s device, {first_device}, got {device}")
-
-
-def _number_or_string(name: str, value: Any) -> None:
-    if name == "approximate":
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {type(value).__name__}")
-    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")

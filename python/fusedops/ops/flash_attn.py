@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fusedops.ops._errors import kind_of
+from fusedops.ops._errors import as_number, kind_of
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
 
@@ -26,6 +26,8 @@ def flash_attn_func(
     alibi_slopes: Any = None,
     deterministic: bool = False,
     return_attn_probs: bool = False,
+    *,
+    sinks: Any = None,
 ) -> Any:
     """Return fusedops.sdpa of arrays whose heads lie behind their lengths.
 
@@ -44,6 +46,8 @@ def flash_attn_func(
             stronger promise of the same name is fusedops.sdpa's.
         return_attn_probs: Whether to return (out, softmax_lse, None). Probabilities are never returned:
             flash-attention does not either without dropout.
+        sinks: (Hq,) array of logits that join the softmax's denominator, or None. Flash-attention 3 and 4 call them
+            learnable_sink, vLLM s_aux.
 
     Returns:
         (B, Lq, Hq, Dv) array of q's dtype, a view of a (B, Hq, Lq, Dv) one; with `return_attn_probs` followed by the
@@ -54,7 +58,7 @@ def flash_attn_func(
         ValueError: As fusedops.sdpa raises it, or an argument asks for what there is not.
     """
     _refuse(dropout_p, alibi_slopes)
-    options = _options(softmax_scale, causal, window_size, softcap)
+    options = _options(softmax_scale, causal, window_size, softcap, sinks)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
     if not return_attn_probs:
         return sdpa(*arrays, **options).swapaxes(1, 2)
@@ -79,6 +83,8 @@ def flash_attn_varlen_func(
     deterministic: bool = False,
     return_attn_probs: bool = False,
     block_table: Any = None,
+    *,
+    sinks: Any = None,
 ) -> Any:
     """Return fusedops.sdpa_varlen.
 
@@ -99,6 +105,7 @@ def flash_attn_varlen_func(
         deterministic: As flash_attn_func takes it.
         return_attn_probs: As flash_attn_func takes it.
         block_table: Must be None: there are no paged keys and values.
+        sinks: As flash_attn_func takes them.
 
     Returns:
         (total_q, Hq, Dv) array of q's dtype; with `return_attn_probs` followed by the (Hq, total_q) float32
@@ -112,7 +119,7 @@ def flash_attn_varlen_func(
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
-    options = _options(softmax_scale, causal, window_size, softcap)
+    options = _options(softmax_scale, causal, window_size, softcap, sinks)
     options |= {"max_seqlen_q": max_seqlen_q, "max_seqlen_k": max_seqlen_k}
     if not return_attn_probs:
         return sdpa_varlen(*arrays, **options)
@@ -120,14 +127,14 @@ def flash_attn_varlen_func(
 
 
 def _refuse(dropout_p: Any, alibi_slopes: Any) -> None:
-    if dropout_p != 0:
+    if as_number("dropout_p", dropout_p) != 0:
         raise ValueError(f"dropout_p must be 0: there is no dropout, got {dropout_p}")
     if alibi_slopes is not None:
         kind = kind_of(alibi_slopes)
         raise ValueError(f"alibi_slopes must be None: fusedops.sdpa takes such a bias as its mask, got {kind}")
 
 
-def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) -> dict[str, Any]:
+def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, sinks: Any) -> dict[str, Any]:
     """Return the options as sdpa names and takes them."""
     try:
         left, right = window_size
@@ -135,10 +142,11 @@ def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) ->
         raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}") from None
     sides = tuple(None if side == -1 else side for side in (left, right))
     return {
-        "scale": softmax_scale,
+        "scale": None if softmax_scale is None else as_number("softmax_scale", softmax_scale),
         "causal": bool(causal),
         "window": sides,
-        "softcap": None if softcap == 0 else softcap,
+        "softcap": as_number("softcap", softcap) or None,
+        "sinks": sinks,
     }
 
 

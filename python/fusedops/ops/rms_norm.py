@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._errors import bad_argument
+from fusedops.ops._errors import as_number, bad_argument
 
 Array = TypeVar("Array")
 
@@ -37,6 +37,10 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, *, residual: Any = N
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")
+    if type(eps) is not float:
+        eps = as_number("eps", eps)
+    if type(weight_offset) is not float:
+        weight_offset = as_number("weight_offset", weight_offset)
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
     except Exception:
