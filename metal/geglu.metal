@@ -1,4 +1,4 @@
-// y = gelu(gate) * up, rounded once. The halves are two arrays, or one that holds gate and up along its last dimension.
+// y = gelu(gate) * up, rounded once. The halves are two arrays, or one that holds both along its last dimension.
 // Shazeer 2020, https://arxiv.org/abs/2002.05202
 //
 // Geometry: see elementwise.h; up to 256 threads take a tile of 32 bytes each.
@@ -21,7 +21,8 @@ template <typename T, int width>
   const ElementwiseTile tile =
       elementwise_tile<T>(parameters.grid, threadgroup_position, threadgroups, thread_position, threads);
   const TileBits<T> gate_bits =
-      load_tile<width>(gate + tile_offset<width>(parameters.gate, tile), parameters.gate.column_stride, tile.part);
+      load_tile<width>(gate + parameters.gate_start + tile_offset<width>(parameters.gate, tile),
+                       parameters.gate.column_stride, tile.part);
   const TileBits<T> up_bits = load_tile<width>(up + parameters.up_start + tile_offset<width>(parameters.up, tile),
                                                parameters.up.column_stride, tile.part);
   float values[elements_per_thread<T>()], ups[elements_per_thread<T>()];

@@ -8,7 +8,9 @@
 struct GegluParameters {
   RowLayout gate;
   RowLayout up;
-  int64_t up_start;  // in elements; where gate and up share an array, up's first element follows gate's last
+  // In elements: where gate and up share an array, the first element of one follows the last of the other.
+  int64_t gate_start;
+  int64_t up_start;
   ElementwiseGrid grid;
   int32_t form;  // GeluFormNumber
 };

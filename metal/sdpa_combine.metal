@@ -9,7 +9,7 @@
 
 using namespace metal;
 
-constant constexpr int SIMDGROUPS = 8;
+constant constexpr int SIMDGROUPS = SDPA_COMBINE_SIMDGROUPS;
 
 template <typename T, bool PACKED>
 [[kernel, max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] void sdpa_combine(
@@ -18,7 +18,7 @@ template <typename T, bool PACKED>
     uint3 position [[threadgroup_position_in_grid]], ushort lane [[thread_index_in_simdgroup]],
     ushort simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 simdgroup_sums[SIMDGROUPS * 32];
-  const int index = position.x, column = (position.y * 32 + lane) * 4;
+  const int index = position.x, column = (position.y * 32 + lane) * PARTIAL_CHUNK;
   partials += partial_offset(parameters, index, 0);
   const int size = partial_size(parameters);
 
@@ -34,7 +34,7 @@ template <typename T, bool PACKED>
   if (column < parameters.value_dim)
     for (int split = simdgroup; split < parameters.splits; split += SIMDGROUPS) {
       const float4 part = partials[split * size];
-      if (part.y != 0) sum += partials[split * size + 1 + column / 4] * rescaling(part.x, maximum);
+      if (part.y != 0) sum += partials[split * size + 1 + column / PARTIAL_CHUNK] * rescaling(part.x, maximum);
     }
   if (simdgroup != 0) simdgroup_sums[simdgroup * 32 + lane] = sum;
   threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -38,6 +38,7 @@
 #include <metal_stdlib>
 
 #include "chunk.h"
+#include "sdpa_decode_tile.h"
 #include "sdpa_packing.h"
 #include "sdpa_results.h"
 #include "sdpa_scores.h"
@@ -45,9 +46,9 @@
 
 using namespace metal;
 
-constant constexpr int SIMDGROUPS = 4;
-constant constexpr int TILE_FRAGMENTS = 2;
-constant constexpr int TILE_KEYS = TILE_FRAGMENTS * FRAGMENT_SIZE;
+constant constexpr int SIMDGROUPS = SDPA_DECODE_MATRIX_SIMDGROUPS;
+constant constexpr int TILE_KEYS = SDPA_DECODE_MATRIX_KEYS;
+constant constexpr int TILE_FRAGMENTS = TILE_KEYS / FRAGMENT_SIZE;
 
 // Dimensions of keys, and columns of values, that a SIMD-group's lanes load at once.
 template <typename T>

@@ -25,13 +25,14 @@
 // flight. Threadgroup memory: SIMDGROUPS * VALUE_CHUNKS / 2 KiB.
 #include <metal_stdlib>
 
+#include "sdpa_decode_tile.h"
 #include "sdpa_packing.h"
 #include "sdpa_results.h"
 #include "sdpa_scores.h"
 
 using namespace metal;
 
-constant constexpr int TILE_KEYS = 32;  // as many as a SIMD-group has lanes
+constant constexpr int TILE_KEYS = SDPA_DECODE_VECTOR_KEYS;
 constant constexpr int CHUNK = 4;       // elements of a vector
 constant constexpr int KEY_LANES = 16;  // lanes that share a key's elements
 constant constexpr int BATCH_KEYS = 8;  // keys whose loads a lane has in flight together

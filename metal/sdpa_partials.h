@@ -9,11 +9,12 @@
 
 #include <metal_stdlib>
 
+#include "sdpa_partial_layout.h"
 #include "sdpa_softmax.h"
 
 using namespace metal;
 
-constant constexpr int PARTIAL_CHUNK = 4;  // floats that lie together
+constant constexpr int PARTIAL_CHUNK = SDPA_PARTIAL_CHUNK;
 
 // In chunks.
 inline int partial_size(constant SdpaParameters& parameters) {

@@ -37,7 +37,16 @@ gelu_cases = st.builds(
     layout=layouts,
     magnitude=st.sampled_from([1.0, 6.0]),
 )
-geglu_cases = st.builds(cases.GegluCase, shape=shapes(), approximate=forms, packed=st.booleans(), layout=layouts)
+
+
+@st.composite
+def _geglu_cases(draw: st.DrawFn) -> cases.GegluCase:
+    packed = draw(st.booleans())
+    gate_first = not packed or draw(st.booleans())
+    return cases.GegluCase(draw(shapes()), draw(forms), packed, gate_first, layout=draw(layouts))
+
+
+geglu_cases = _geglu_cases()
 
 
 few_lengths = st.integers(0, 150)
@@ -80,6 +89,7 @@ def sdpa_cases(
         sinks=draw(st.booleans()),
         deterministic=deterministic and draw(st.booleans()),
         nan=draw(with_nan),
+        shared=draw(st.sampled_from(["", "", "kv", "k", "q"])),
         layout=draw(layouts),
     )
 

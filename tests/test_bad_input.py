@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def varlen_arguments(make: Maker, **changes: Any) -> Arguments:
     arguments |= {"cu_seqlens_q": offsets[0], "cu_seqlens_k": offsets[1], "max_seqlen_q": 2, "max_seqlen_k": 3}
     return arguments | changes
 
+
+# Taken for numbers by some of the frameworks.
+NO_NUMBERS: list[tuple[Any, str]] = [
+    (True, "bool"),
+    (False, "bool"),
+    (np.True_, r"numpy\.bool"),
+    ("1", "str"),
+    (1j, "complex"),
+    (Decimal(1), r"decimal\.Decimal"),
+    (np.array(1.0), r"numpy\.ndarray, which would get no gradient"),
+]
 
 # (operator, arguments, error, the message's pattern)
 Row = tuple[str, Callable[[Maker], Arguments], type[Exception], str]
@@ -118,6 +130,23 @@ TABLE: list[Row] = [
     ("sdpa", lambda m: sdpa_arguments(m, return_lse=1), TypeError, r"return_lse must be a bool, got int"),
     ("sdpa", lambda m: sdpa_arguments(m, scale=m()), TypeError, r"scale must be a number, got .*no gradient"),
     ("sdpa", lambda m: sdpa_arguments(m, softcap=m()), TypeError, r"softcap must be a number, got .*no gradient"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=1e39), ValueError, r"scale must be finite in float32, got 1e\+39"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=-1e39), ValueError, r"scale must be finite in float32, got -1e\+39"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=10**400), ValueError, r"scale must be finite, got inf"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=3e38), ValueError, r"scale must be 0 or of a magnitude .*got 3e\+38"),
+    ("sdpa", lambda m: sdpa_arguments(m, scale=-1e-40), ValueError, r"scale must be 0 or of a magnitude .*got -1e-40"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=1e-50), ValueError, r"softcap must be .* in float32, got 1e-50"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=1e39), ValueError, r"softcap must be .* in float32, got 1e\+39"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=1e-39), ValueError, r"softcap must be from .*, got 1e-39"),
+    ("sdpa", lambda m: sdpa_arguments(m, softcap=1e31), ValueError, r"softcap must be from .*, got 1e\+31"),
+    *(
+        ("sdpa", lambda m, name=name, value=value: sdpa_arguments(m, **{name: value}), TypeError, pattern)
+        for name in ("scale", "softcap")
+        for value, pattern in ((v, rf"{name} must be a number, got {kind}") for v, kind in NO_NUMBERS)
+    ),
+    ("sdpa", lambda m: sdpa_arguments(m, window=True), TypeError, r"window must be made of ints or None, got True"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=np.True_), TypeError, r"window must be made of ints or None, got"),
+    ("sdpa", lambda m: sdpa_arguments(m, window=(1, False)), TypeError, r"window must be made of ints or None"),
     # sdpa: other frameworks
     (
         "sdpa",
@@ -162,6 +191,15 @@ TABLE: list[Row] = [
         TypeError,
         r"max_seqlen_q must be an int, got float",
     ),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, max_seqlen_q=True),
+        TypeError,
+        r"max_seqlen_q must be an int, got bool",
+    ),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=np.True_), TypeError, r"max_seqlen_k must be an int"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, scale=True), TypeError, r"scale must be a number, got bool"),
+    ("sdpa_varlen", lambda m: varlen_arguments(m, softcap=1e-50), ValueError, r"softcap must be .* in float32"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=-1), ValueError, r"max_seqlen_k must not be negative"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, sinks=m(2)), ValueError, r"sinks must have shape \(4,\)"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, softcap=0.0), ValueError, r"softcap must be finite and above 0"),
@@ -230,6 +268,20 @@ TABLE: list[Row] = [
     ),
     ("rms_norm", lambda m: rms_norm_arguments(m, eps="small"), TypeError, r"eps must be a number, got str"),
     ("rms_norm", lambda m: rms_norm_arguments(m, weight_offset=math.inf), ValueError, r"weight_offset must be finite"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=1e-46), ValueError, r"eps must be .* in float32, got 1e-46"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=1e39), ValueError, r"eps must be .* in float32, got 1e\+39"),
+    (
+        "rms_norm",
+        lambda m: rms_norm_arguments(m, weight_offset=-1e39),
+        ValueError,
+        r"weight_offset must be finite in float32, got -1e\+39",
+    ),
+    *(
+        ("rms_norm", lambda m, name=name, value=value: rms_norm_arguments(m, **{name: value}), TypeError, pattern)
+        for name in ("eps", "weight_offset")
+        for value, pattern in ((v, rf"{name} must be a number, got {kind}") for v, kind in NO_NUMBERS)
+    ),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=m()), TypeError, r"eps must be a number, got .*no gradient"),
     ("rms_norm", lambda m: rms_norm_arguments(m, x=None), TypeError, r"x must be a torch.Tensor"),
     # gelu and geglu
     ("gelu", lambda m: {"x": m(3, 8, dtype="int32")}, TypeError, r"x must be float32.*got int32"),
@@ -256,6 +308,20 @@ TABLE: list[Row] = [
     ("geglu", lambda m: {"gate": m()}, ValueError, r"gate must have at least one dimension"),
     ("geglu", lambda m: {"gate": m(3, 8), "approximate": "quick"}, ValueError, r"approximate must be"),
     ("geglu", lambda m: {"gate": m(3, 8, dtype="int32")}, TypeError, r"gate must be float32"),
+    (
+        "geglu",
+        lambda m: {"gate": m(3, 8), "up": m(3, 8), "gate_first": False},
+        ValueError,
+        r"gate_first must be True where up is given.*got False",
+    ),
+    ("geglu", lambda m: {"gate": m(3, 8), "gate_first": 0}, TypeError, r"gate_first must be a bool, got int"),
+    (
+        "geglu",
+        lambda m: {"gate": m(3, 8), "approximate": None},
+        TypeError,
+        r"approximate must be a string, got NoneType",
+    ),
+    ("gelu", lambda m: {"x": m(3, 8), "approximate": 1}, TypeError, r"approximate must be a string, got int"),
 ]
 
 
@@ -373,6 +439,125 @@ def test_float64_is_no_dtype_of_ours(framework: Framework, operator: str) -> Non
     arguments = (array, array, array) if operator == "sdpa" else (array,)
     with pytest.raises(TypeError, match="must be float32, float16 or bfloat16, got float64"):
         _force(framework, getattr(framework.operators, operator)(*arguments))
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@pytest.mark.parametrize("number", [2, Fraction(2), np.float64(2), np.float32(2), np.float16(2), np.int64(2)], ids=repr)
+def test_real_numbers_of_any_kind(framework: Framework, number: Any) -> None:
+    make = Maker(framework)
+    x, q = make(3, 8), make(1, 2, 3, 8)
+    for run in (
+        lambda value: framework.operators.rms_norm(x, None, value),
+        lambda value: framework.operators.rms_norm(x, None, 1e-6, weight_offset=value),
+        lambda value: framework.operators.sdpa(q, q, q, scale=value),
+        lambda value: framework.operators.sdpa(q, q, q, softcap=value),
+    ):
+        np.testing.assert_array_equal(framework.numpy(run(number)), framework.numpy(run(2.0)))
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@pytest.mark.parametrize("softcap", [2.0**-100, 2.0**100])
+def test_ends_of_softcap(framework: Framework, softcap: float) -> None:
+    """Capped scores tend to 0 and to what they are."""
+    make = Maker(framework)
+    q, k, v = make(1, 2, 40, 16), make(1, 2, 50, 16), make(1, 2, 50, 8)
+    out = framework.numpy(framework.operators.sdpa(q, k, v, softcap=softcap))
+    scale = 0.0 if softcap < 1 else None
+    np.testing.assert_allclose(
+        out, framework.numpy(framework.operators.sdpa(q, k, v, scale=scale)), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("framework", available(), ids=str)
+@pytest.mark.parametrize("scale", [2.0**-100, -(2.0**-100), 2.0**100, -(2.0**100)])
+def test_ends_of_scale(framework: Framework, scale: float) -> None:
+    """Of tiny scores all keys weigh alike, of huge ones the largest takes all."""
+    make = Maker(framework)
+    q, k, v = make(1, 2, 40, 16), make(1, 2, 50, 16), make(1, 2, 50, 8)
+    out = framework.numpy(framework.operators.sdpa(q, k, v, scale=scale))
+    values = framework.numpy(v)
+    if abs(scale) < 1:
+        expected = np.broadcast_to(values.mean(2, keepdims=True), out.shape)
+    else:
+        scores = framework.numpy(q) @ framework.numpy(k).swapaxes(-1, -2) * np.sign(scale)
+        expected = np.take_along_axis(values, scores.argmax(-1)[..., None], 2)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def _with_dtype(name: str) -> Any:
+    """Return a numpy array or torch tensor of a dtype that operators do not take."""
+    import ml_dtypes
+
+    if name.startswith("torch."):
+        torch = pytest.importorskip("torch")
+        return torch.empty(2, 8, dtype=getattr(torch, name.removeprefix("torch.")))
+    return np.zeros((2, 8), getattr(ml_dtypes, name, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (">f4", r">f4 \(foreign byte order\)"),
+        (">f2", r">f2 \(foreign byte order\)"),
+        ("O", "object"),
+        ("U3", "str96"),
+        ("S3", "bytes24"),
+        ("M8[ns]", r"datetime64\[ns\]"),
+        ("V8", "void64"),
+        ("f4,i4", "void64"),
+        ("longdouble", np.dtype("longdouble").name),
+        ("clongdouble", np.dtype("clongdouble").name),
+        ("float8_e4m3fn", "float8_e4m3fn"),
+        ("float8_e5m2", "float8_e5m2"),
+        ("int4", "int4"),
+        ("uint4", "uint4"),
+        ("torch.float8_e4m3fn", "float8_e4m3fn"),
+        ("torch.float8_e5m2fnuz", "float8_e5m2fnuz"),
+        ("torch.complex32", "complex32"),
+        ("torch.complex128", "complex128"),
+        ("torch.uint16", "uint16"),
+    ],
+)
+def test_dtype_is_named(name: str, told: str) -> None:
+    """Wherever it stands: dtypes that we have no name for go by their own."""
+    if np.dtype("longdouble").itemsize == 8 and "longdouble" in name:
+        pytest.skip("long double is float64 here")
+    bad = _with_dtype(name)
+    framework = next(f for f in available() if f.name == ("torch-cpu" if name.startswith("torch.") else "numpy"))
+    make = Maker(framework)
+    x, q, mask, packed = make(2, 8), make(1, 1, 2, 8), bad[None, None], make(2, 1, 8)
+    offsets = framework.array(np.array([0, 2]), "int32")
+    lengths = {"max_seqlen_q": 2, "max_seqlen_k": 2}
+    calls: list[tuple[str, Callable[[], Any]]] = [
+        (r"x must be float32, float16 or bfloat16, got", lambda: fusedops.rms_norm(bad)),
+        (r"weight must be float32, float16 or bfloat16, got", lambda: fusedops.rms_norm(x, bad[0])),
+        (r"residual must have x's dtype, float32, got", lambda: fusedops.rms_norm(x, residual=bad)),
+        (r"x must be .*, got", lambda: fusedops.gelu(bad)),
+        (r"bias must be .*, got", lambda: fusedops.gelu(x, bias=bad[0])),
+        (r"gate must be .*, got", lambda: fusedops.geglu(bad)),
+        (r"up must have gate's dtype, float32, got", lambda: fusedops.geglu(x, bad)),
+        (r"q must be .*, got", lambda: fusedops.sdpa(mask, q, q)),
+        (r"k must have q's dtype, float32, got", lambda: fusedops.sdpa(q, mask, q)),
+        (r"v must have q's dtype, float32, got", lambda: fusedops.sdpa(q, q, mask)),
+        (r"mask must be bool, float32, float16 or bfloat16, got", lambda: fusedops.sdpa(q, q, q, mask=mask[..., :2])),
+        (r"sinks must be .*, got", lambda: fusedops.sdpa(q, q, q, sinks=bad[0, :1])),
+        (
+            r"cu_seqlens_k must be int32, got",
+            lambda: fusedops.sdpa_varlen(packed, packed, packed, offsets, bad[0, :2], **lengths),
+        ),
+        (
+            r"q must be .*, got",
+            lambda: fusedops.sdpa_varlen(bad[:, None], packed, packed, offsets, offsets, **lengths),
+        ),
+        (
+            r"sinks must be .*, got",
+            lambda: fusedops.sdpa_varlen(packed, packed, packed, offsets, offsets, sinks=bad[0, :1], **lengths),
+        ),
+        (r"x must be .*, got", lambda: fusedops.explain("gelu", bad)),
+    ]
+    for pattern, call in calls:
+        with pytest.raises(TypeError, match=f"{pattern} {told}$"):
+            call()
 
 
 @pytest.mark.parametrize("first", available(), ids=str)

@@ -29,17 +29,18 @@ def arrays(framework: Framework, *shapes: tuple[int, ...]) -> tuple[list[Any], l
 
 
 def test_signatures() -> None:
-    """As flash_attn 2.8 declares them."""
+    """As flash_attn 2.8 declares them, and sinks."""
     common = "dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None, "
     common += "deterministic=False, return_attn_probs=False"
     expected = {
-        fusedops.flash_attn_func: f"q, k, v, {common}",
+        fusedops.flash_attn_func: f"q, k, v, {common}, *, sinks=None",
         fusedops.flash_attn_varlen_func: "q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
-        f"{common}, block_table=None",
+        f"{common}, block_table=None, *, sinks=None",
     }
     for function, text in expected.items():
         parameters = inspect.signature(function).parameters.values()
-        assert ", ".join(str(p.replace(annotation=p.empty)) for p in parameters) == text
+        ours = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+        assert str(ours) == f"({text})"
 
 
 @on_every_backend
@@ -71,6 +72,28 @@ def test_packed(framework: Framework, flash: dict[str, Any], ours: dict[str, Any
 
 
 @on_every_backend
+def test_sinks(framework: Framework) -> None:
+    (q, k, v, sinks), values = arrays(framework, (2, 9, 4, 16), (2, 12, 2, 16), (2, 12, 2, 8), (4,))
+    exact, _ = reference.sdpa(*(x.swapaxes(1, 2) for x in values[:3]), sinks=values[3], causal=True)
+    out = framework.numpy(fusedops.flash_attn_func(q, k, v, causal=True, sinks=sinks))
+    np.testing.assert_allclose(out, exact.swapaxes(1, 2), atol=2e-6)
+    offsets = framework.array(np.array([0, 9]), "int32"), framework.array(np.array([0, 12]), "int32")
+    packed = fusedops.flash_attn_varlen_func(q[0], k[0], v[0], *offsets, 9, 12, causal=True, sinks=sinks)
+    np.testing.assert_allclose(framework.numpy(packed), exact[0].swapaxes(0, 1), atol=2e-6)
+
+
+def test_gradient_of_sinks() -> None:
+    torch = pytest.importorskip("torch")
+    q, sinks = torch.randn(1, 5, 2, 8), torch.randn(2, requires_grad=True)
+    offsets = torch.tensor([0, 5], dtype=torch.int32)
+    (batch,) = torch.autograd.grad(fusedops.flash_attn_func(q, q, q, sinks=sinks).square().sum(), sinks)
+    out = fusedops.flash_attn_varlen_func(q[0], q[0], q[0], offsets, offsets, 5, 5, sinks=sinks)
+    (packed,) = torch.autograd.grad(out.square().sum(), sinks)
+    assert (batch != 0).all()
+    torch.testing.assert_close(packed, batch)
+
+
+@on_every_backend
 def test_window_in_an_array(framework: Framework) -> None:
     """flash-attention's own tests pass one."""
     (q, k, v), _ = arrays(framework, (1, 9, 4, 16), (1, 12, 2, 16), (1, 12, 2, 8))
@@ -89,6 +112,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"softcap": -1.0}, "softcap must be finite and above 0, got -1"),
     ({"softmax_scale": np.inf}, "scale must be finite, got inf"),
 ]
+NO_NUMBERS: list[tuple[dict[str, Any], str]] = [
+    ({name: value}, f"{name} must be a number, got {kind}")
+    for name in ("dropout_p", "softmax_scale", "softcap")
+    for value, kind in ((True, "bool"), (False, "bool"), (np.False_, "numpy.bool"), ("0", "str"))
+]
+NO_NUMBERS.append(({"window_size": (True, 0)}, "window must be made of ints or None, got True"))
 
 
 @on_every_backend
@@ -99,6 +128,17 @@ def test_refused(framework: Framework, options: dict[str, Any], message: str) ->
     with pytest.raises(ValueError, match=message):
         fusedops.flash_attn_func(q, q, q, **options)
     with pytest.raises(ValueError, match=message):
+        fusedops.flash_attn_varlen_func(packed, packed, packed, offsets, offsets, 3, 3, **options)
+
+
+@on_every_backend
+@pytest.mark.parametrize(("options", "message"), NO_NUMBERS, ids=str)
+def test_refused_as_no_numbers(framework: Framework, options: dict[str, Any], message: str) -> None:
+    (q, packed), _ = arrays(framework, (1, 3, 2, 8), (3, 2, 8))
+    offsets = framework.array(np.array([0, 3]), "int32")
+    with pytest.raises(TypeError, match=message):
+        fusedops.flash_attn_func(q, q, q, **options)
+    with pytest.raises(TypeError, match=message):
         fusedops.flash_attn_varlen_func(packed, packed, packed, offsets, offsets, 3, 3, **options)
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -28,7 +29,12 @@ inline int64_t element_count(const Shape& shape) {
 struct ArrayInfo {
   DType dtype;
   Shape shape;
+  std::string_view given_dtype = {};  // what a dtype that is `other` is called where it comes from, for errors
 };
+
+inline std::string_view dtype_name(const ArrayInfo& array) {
+  return array.dtype == DType::other && !array.given_dtype.empty() ? array.given_dtype : name_of(array.dtype);
+}
 
 // What executors read: any strides, 0 included.
 struct ArrayView {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -42,10 +43,11 @@ inline DType dtype_from_name(std::string_view name) {
   return DType::other;
 }
 
-// Bytes per element of the types that executors read or write.
+// Bytes per element.
 inline int64_t size_of(DType dtype) {
-  if (dtype == DType::float32 || dtype == DType::int32) return 4;
-  return dtype == DType::boolean ? 1 : 2;
+  constexpr int64_t sizes[] = {4, 2, 2, 1, 8, 1, 2, 4, 8, 1, 2, 4, 8, 8, 16};
+  if (dtype == DType::other) throw std::logic_error("the elements of an unknown dtype have no known size");
+  return sizes[static_cast<int>(dtype)];
 }
 
 }  // namespace fusedops

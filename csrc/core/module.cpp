@@ -27,7 +27,7 @@ using OptionalInput = std::optional<Input>;
 using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
 using OptionalOutput = std::optional<Output>;
 
-ArrayInfo info_of(const Described& array) { return {dtype_from_name(array.first), array.second}; }
+ArrayInfo info_of(const Described& array) { return {dtype_from_name(array.first), array.second, array.first}; }
 
 std::optional<ArrayInfo> info_of(const OptionalDescribed& array) {
   return array ? std::optional(info_of(*array)) : std::nullopt;
@@ -39,7 +39,8 @@ DType dtype_of(nb::dlpack::dtype dtype) {
   if (dtype == nb::dtype<uint16_t>()) return DType::bfloat16;
   if (dtype == nb::dtype<bool>()) return DType::boolean;
   if (dtype == nb::dtype<int32_t>()) return DType::int32;
-  return DType::float16;
+  const auto code = static_cast<nb::dlpack::dtype_code>(dtype.code);
+  return code == nb::dlpack::dtype_code::Float && dtype.bits == 16 && dtype.lanes == 1 ? DType::float16 : DType::other;
 }
 
 ArrayView view_of(const Input& array) {
@@ -72,8 +73,8 @@ void check_gelu(const Described& x, const OptionalDescribed& bias, const std::st
   gelu_problem(info_of(x), info_of(bias), gelu_form(approximate));
 }
 
-void check_geglu(const Described& gate, const OptionalDescribed& up, const std::string& approximate) {
-  geglu_problem(info_of(gate), info_of(up), gelu_form(approximate));
+void check_geglu(const Described& gate, const OptionalDescribed& up, const std::string& approximate, bool gate_first) {
+  geglu_problem(info_of(gate), info_of(up), gelu_form(approximate), gate_first);
 }
 
 void check_sdpa(const Described& q, const Described& k, const Described& v, const OptionalDescribed& mask,
@@ -111,9 +112,11 @@ void gelu(const Input& x, const OptionalInput& bias, const std::string& approxim
   cpu::gelu(problem, buffers, cpu::own_threads());
 }
 
-void geglu(const Input& gate, const OptionalInput& up, const std::string& approximate, const Output& y) {
+void geglu(const Input& gate, const OptionalInput& up, const std::string& approximate, bool gate_first,
+           const Output& y) {
   const cpu::GegluBuffers buffers{view_of(gate), view_of(up), y.data()};
-  const GegluProblem problem = geglu_problem(info_of(buffers.gate), info_of(buffers.up), gelu_form(approximate));
+  const GegluProblem problem =
+      geglu_problem(info_of(buffers.gate), info_of(buffers.up), gelu_form(approximate), gate_first);
   const ReleasedGil released;
   cpu::geglu(problem, buffers, cpu::own_threads());
 }
@@ -198,7 +201,7 @@ FUSEDOPS_MODULE(_core, m) {
 
   m.def("check_rms_norm", &check_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("check_gelu", &check_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
-  m.def("check_geglu", &check_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
+  m.def("check_geglu", &check_geglu, "gate"_a, "up"_a.none(), "approximate"_a, "gate_first"_a);
   m.def("check_sdpa", &check_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a);
 
@@ -211,7 +214,7 @@ FUSEDOPS_MODULE(_core, m) {
   m.def("rms_norm", &rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a, "y"_a,
         "sum"_a.none());
   m.def("gelu", &gelu, "x"_a, "bias"_a.none(), "approximate"_a, "y"_a);
-  m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "y"_a);
+  m.def("geglu", &geglu, "gate"_a, "up"_a.none(), "approximate"_a, "gate_first"_a, "y"_a);
   m.def("sdpa", &sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "out"_a,
         "logsumexp"_a.none());

@@ -53,10 +53,11 @@ Plan plan_gelu(const Layout& x_layout, const OptionalLayout& bias_layout, const 
   return gelu_plan(gelu_problem(info_of(x), info_of(bias), gelu_form(approximate)), x, bias);
 }
 
-Plan plan_geglu(const Layout& gate_layout, const OptionalLayout& up_layout, const std::string& approximate) {
+Plan plan_geglu(const Layout& gate_layout, const OptionalLayout& up_layout, const std::string& approximate,
+                bool gate_first) {
   const ArrayView gate = view_of(gate_layout);
   const auto up = view_of(up_layout);
-  return geglu_plan(geglu_problem(info_of(gate), info_of(up), gelu_form(approximate)), gate, up);
+  return geglu_plan(geglu_problem(info_of(gate), info_of(up), gelu_form(approximate), gate_first), gate, up);
 }
 
 Plan plan_sdpa(const Layout& q_layout, const Layout& k_layout, const Layout& v_layout,
@@ -180,7 +181,7 @@ void define_plans(nb::module_& m) {
 
   m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);
-  m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a);
+  m.def("plan_geglu", &plan_geglu, "gate"_a, "up"_a.none(), "approximate"_a, "gate_first"_a);
   m.def("plan_sdpa", &plan_sdpa, "q"_a, "k"_a, "v"_a, "mask"_a.none(), "sinks"_a.none(), "causal"_a, "scale"_a.none(),
         "window_left"_a.none(), "window_right"_a.none(), "softcap"_a.none(), "deterministic"_a, "with_logsumexp"_a);
   m.def("plan_sdpa_varlen", &plan_sdpa_varlen, "q"_a, "k"_a, "v"_a, "cu_seqlens_q"_a, "cu_seqlens_k"_a,

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "cpu/amx.h"
 #include "cpu/kernels/kernels.h"
@@ -65,9 +66,8 @@ void gelu(const GeluProblem& problem, const GeluBuffers& buffers, Executor& exec
 
 void geglu(const GegluProblem& problem, const GegluBuffers& buffers, Executor& executor) {
   if (!problem.packed) return kernels().geglu(problem, buffers, executor);
-  GegluBuffers halves = buffers;
-  halves.up = packed_up(buffers.gate, problem.shape.back());
-  kernels().geglu(problem, halves, executor);
+  GegluHalves halves = geglu_halves(problem, buffers.gate, buffers.up);
+  kernels().geglu(problem, {std::move(halves.gate), std::move(halves.up), buffers.y}, executor);
 }
 
 void rms_norm_backward(const RmsNormProblem& problem, const RmsNormBackwardBuffers& buffers, Executor& executor) {

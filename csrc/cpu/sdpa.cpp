@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "cpu/kernels/kernels.h"
+#include "cpu/mask.h"
 #include "cpu/sdpa_call.h"
 
 namespace fusedops::cpu {
@@ -18,6 +19,12 @@ ArrayView as_batch(const ArrayView& packed) {
 
 void sdpa(const SdpaProblem& problem, const SdpaBuffers& buffers, Executor& executor) {
   if (element_count(problem.output().shape) == 0 && !buffers.logsumexp) return;
+  if (buffers.mask && has_keys_apart(*buffers.mask)) {
+    const CopiedMask mask(*buffers.mask, executor);
+    SdpaBuffers with_copy = buffers;
+    with_copy.mask = mask.view();
+    return sdpa(problem, with_copy, executor);
+  }
   const SdpaSequence whole{problem};
   const RowStrides rows{problem.query_heads * problem.query_length, problem.query_length, 1};
   kernels().sdpa({&whole, 1, buffers, rows, rows}, executor);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "core/array.h"
@@ -59,8 +61,16 @@ inline ArrayView view_of(const mx::array& array) {
 
 // For the three dtypes that operators return.
 inline mx::Dtype to_mlx(DType dtype) {
-  if (dtype == DType::float32) return mx::float32;
-  return dtype == DType::float16 ? mx::float16 : mx::bfloat16;
+  switch (dtype) {
+    case DType::float32:
+      return mx::float32;
+    case DType::float16:
+      return mx::float16;
+    case DType::bfloat16:
+      return mx::bfloat16;
+    default:
+      throw std::logic_error("operators do not return " + std::string(name_of(dtype)));
+  }
 }
 
 inline mx::Shape to_mlx(const Shape& shape) { return mx::Shape(shape.begin(), shape.end()); }

@@ -1,5 +1,7 @@
 #include "ops/geglu.h"
 
+#include <utility>
+
 #include "cpu/cpu.h"
 #include "mlx/backward.h"
 #include "mlx/gelu_composite.h"
@@ -13,11 +15,12 @@ struct Geglu {
   static constexpr const char* name = "FusedGeglu";
   GeluForm form;
   bool packed;
+  bool gate_first;
 
   bool operator==(const Geglu&) const = default;
 
   GegluProblem problem(const Arrays& inputs) const {
-    return geglu_problem(info_of(inputs[0]), optional_info(inputs, !packed, 1), form);
+    return geglu_problem(info_of(inputs[0]), optional_info(inputs, !packed, 1), form, gate_first);
   }
 
   size_t input_count() const { return packed ? 1 : 2; }
@@ -36,7 +39,8 @@ struct Geglu {
   }
 
   Arrays composite(const Arrays& inputs, mx::Stream s) const {
-    const Arrays halves = packed ? mx::split(inputs[0], 2, -1, s) : inputs;
+    Arrays halves = packed ? mx::split(inputs[0], 2, -1, s) : inputs;
+    if (!gate_first) std::swap(halves[0], halves[1]);
     const mx::array gate = gelu_composite(mx::astype(halves[0], mx::float32, s), form, s);
     return {mx::astype(mx::multiply(gate, mx::astype(halves[1], mx::float32, s), s), inputs[0].dtype(), s)};
   }
@@ -74,10 +78,11 @@ Arrays Geglu::backward(const Arrays& inputs, const Arrays& cotangents, const Arr
 
 }  // namespace
 
-mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view approximate, Path path) {
+mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view approximate, bool gate_first,
+                Path path) {
   Arrays inputs{gate};
   if (up) inputs.push_back(*up);
-  const Geglu op{gelu_form(approximate), !up};
+  const Geglu op{gelu_form(approximate), !up, gate_first};
   return apply(op, std::move(inputs), mx::default_stream(mx::default_device()), path)[0];
 }
 

@@ -44,10 +44,10 @@ void define_operators(nb::module_& m, const std::string& suffix) {
         },
         "x"_a, "bias"_a.none(), "approximate"_a);
   m.def(("geglu" + suffix).c_str(),
-        [](const mx::array& gate, const OptionalArray& up, std::string_view approximate) {
-          return geglu(gate, up, approximate, path);
+        [](const mx::array& gate, const OptionalArray& up, std::string_view approximate, bool gate_first) {
+          return geglu(gate, up, approximate, gate_first, path);
         },
-        "gate"_a, "up"_a.none(), "approximate"_a);
+        "gate"_a, "up"_a.none(), "approximate"_a, "gate_first"_a = true);
   m.def(("sdpa" + suffix).c_str(),
         [](const mx::array& q, const mx::array& k, const mx::array& v, const OptionalArray& mask,
            const OptionalArray& sinks, int causal, std::optional<double> scale, std::optional<int64_t> window_left,

@@ -18,7 +18,8 @@ Arrays rms_norm(const mx::array& x, const OptionalArray& weight, const OptionalA
 
 mx::array gelu(const mx::array& x, const OptionalArray& bias, std::string_view approximate, Path path);
 
-mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view approximate, Path path);
+mx::array geglu(const mx::array& gate, const OptionalArray& up, std::string_view approximate, bool gate_first,
+                Path path);
 
 // {out}, or {out, logsumexp}.
 Arrays sdpa(const mx::array& q, const mx::array& k, const mx::array& v, const OptionalArray& mask,

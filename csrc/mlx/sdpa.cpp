@@ -61,9 +61,13 @@ struct Sdpa {
   // Folds the mapped axis into the batch.
   Arrays vmap(const Arrays& inputs, const std::vector<int>& axes, mx::Stream s) const {
     const int extent = mapped_extent(inputs, axes);
-    const int batch = inputs[0].shape(axes[0] == 0 ? 1 : 0);
     Arrays folded;
-    for (int i : {0, 1, 2}) folded.push_back(mx::flatten(mapped_in_full(inputs[i], axes[i], extent, s), 0, 1, s));
+    int batch = 1;  // a batch of one serves all
+    for (int i : {0, 1, 2}) {
+      folded.push_back(mapped_in_front(inputs[i], axes[i], s));
+      if (batch == 1) batch = folded[i].shape(1);
+    }
+    for (mx::array& array : folded) array = mx::flatten(repeated(array, extent, batch, s), 0, 1, s);
     if (has_mask) folded.push_back(folded_mask(inputs[mask_index()], axes[mask_index()], extent, batch, s));
     if (has_sinks) folded.push_back(folded_sinks(inputs[sinks_index()], axes[sinks_index()], extent, batch, s));
     Arrays outputs = apply(*this, std::move(folded), s);

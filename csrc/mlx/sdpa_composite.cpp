@@ -16,6 +16,14 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 mx::array to_float32(const mx::array& x, mx::Stream s) { return mx::astype(x, mx::float32, s); }
 
+// A batch of one serves all.
+mx::array of_batch(const mx::array& x, int64_t batch, mx::Stream s) {
+  if (x.shape(0) == batch) return x;
+  mx::Shape shape = x.shape();
+  shape[0] = static_cast<int>(batch);
+  return mx::broadcast_to(x, shape, s);
+}
+
 // Splits the axis of query heads into (kv_heads, group); an axis that broadcasts into two such.
 mx::array grouped(const mx::array& x, int axis, const mx::array& k, mx::Stream s) {
   if (x.shape(axis) == 1) return mx::expand_dims(x, axis, s);
@@ -104,9 +112,10 @@ SdpaOutputs sdpa_composite(const SdpaArrays& arrays, const SdpaProblem& problem,
   const Shape scores_shape{problem.batch, problem.query_heads, problem.query_length, problem.key_length};
   if (element_count(scores_shape) == 0) return without_scores(problem, s);
 
-  const mx::array k = mx::expand_dims(to_float32(arrays.k, s), kGroup, s);
-  const mx::array v = mx::expand_dims(to_float32(arrays.v, s), kGroup, s);
-  const mx::array q = grouped(to_float32(arrays.q, s), kHeads, k, s);
+  const auto in_full = [&](const mx::array& x) { return of_batch(to_float32(x, s), problem.batch, s); };
+  const mx::array k = mx::expand_dims(in_full(arrays.k), kGroup, s);
+  const mx::array v = mx::expand_dims(in_full(arrays.v), kGroup, s);
+  const mx::array q = grouped(in_full(arrays.q), kHeads, k, s);
 
   Visible visible;
   if (problem.has_band()) visible = band_visible(q, k, problem.band, options.causal, s);

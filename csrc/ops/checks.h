@@ -41,12 +41,12 @@ template <class Error, class... Parts>
 
 inline void floating(std::string_view name, const ArrayInfo& array) {
   if (!is_floating(array.dtype))
-    fail<TypeError>(name, " must be float32, float16 or bfloat16, got ", name_of(array.dtype));
+    fail<TypeError>(name, " must be float32, float16 or bfloat16, got ", dtype_name(array));
 }
 
 inline void same_dtype(std::string_view name, const ArrayInfo& array, std::string_view other, const ArrayInfo& like) {
   if (array.dtype != like.dtype)
-    fail<TypeError>(name, " must have ", other, "'s dtype, ", name_of(like.dtype), ", got ", name_of(array.dtype));
+    fail<TypeError>(name, " must have ", other, "'s dtype, ", dtype_name(like), ", got ", dtype_name(array));
 }
 
 inline void shape_is(std::string_view name, const ArrayInfo& array, const Shape& expected, std::string_view meaning) {
@@ -75,12 +75,21 @@ inline void has_dimensions(std::string_view name, const ArrayInfo& array) {
   if (array.shape.empty()) fail<ValueError>(name, " must have at least one dimension, got a scalar");
 }
 
+// Numbers are checked as what kernels compute with: rounded to float32.
 inline void finite(std::string_view name, double value) {
   if (!std::isfinite(value)) fail<ValueError>(name, " must be finite, got ", value);
+  if (!std::isfinite(static_cast<float>(value))) fail<ValueError>(name, " must be finite in float32, got ", value);
 }
 
 inline void positive(std::string_view name, double value) {
   if (!(value > 0) || !std::isfinite(value)) fail<ValueError>(name, " must be finite and above 0, got ", value);
+  const float rounded = static_cast<float>(value);
+  if (!(rounded > 0) || !std::isfinite(rounded))
+    fail<ValueError>(name, " must be finite and above 0 in float32, got ", value);
 }
+
+// Whether neither the number nor its reciprocal nor small multiples of them overflow, or are so small that some
+// processors take them for 0, in float32.
+inline bool is_moderate(double value) { return 0x1p-100 <= std::fabs(value) && std::fabs(value) <= 0x1p100; }
 
 }  // namespace fusedops::checks

@@ -13,16 +13,21 @@ struct GegluProblem {
   DType dtype;
   Shape shape;  // of the output
   GeluForm form;
-  bool packed;  // gate holds [gate, up] along its last dimension
+  bool packed;      // gate holds both halves along its last dimension
+  bool gate_first;  // of these
 
   ArrayInfo output() const { return {dtype, shape}; }
 };
 
 // Throws ValueError or TypeError. Without `up` the problem is the packed one.
-GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>& up, GeluForm form);
+GegluProblem geglu_problem(const ArrayInfo& gate, const std::optional<ArrayInfo>& up, GeluForm form, bool gate_first);
 
-// The up half of a packed gate, whose rows start `columns` elements after the gate's.
-ArrayView packed_up(ArrayView gate, int64_t columns);
+struct GegluHalves {
+  ArrayView gate, up;
+};
+
+// Both of the output's shape, also where they lie in one array.
+GegluHalves geglu_halves(const GegluProblem& problem, const ArrayView& gate, const std::optional<ArrayView>& up);
 
 // How Metal computes it; of the arrays only their layout counts.
 Plan geglu_plan(const GegluProblem& problem, const ArrayView& gate, const std::optional<ArrayView>& up);

@@ -11,6 +11,7 @@ Launch geglu_launch(const GegluProblem& problem, const ArrayView& gate, const Ar
   const RowGrid grid = tiled_grid(y);
   const bool vectorized = has_vector_rows(y) && has_vector_rows(gate) && has_vector_rows(up);
   const RowLayout gate_layout = row_layout("gate", gate);
+  const int64_t half = grid.columns * gate_layout.column_stride;
   return {
       .source = "geglu",
       .kernel = "geglu",
@@ -19,7 +20,8 @@ Launch geglu_launch(const GegluProblem& problem, const ArrayView& gate, const Ar
       .parameters = bytes_of(GegluParameters{
           .gate = gate_layout,
           .up = row_layout("up", up),
-          .up_start = problem.packed ? grid.columns * gate_layout.column_stride : 0,
+          .gate_start = problem.packed && !problem.gate_first ? half : 0,
+          .up_start = problem.packed && problem.gate_first ? half : 0,
           .grid = elementwise_grid(grid),
           .form = static_cast<int32_t>(problem.form),
       }),
@@ -35,10 +37,11 @@ Plan geglu_plan(const GegluProblem& problem, const ArrayView& gate, const std::o
   plan.outputs = {problem.output()};
   if (element_count(problem.shape) == 0) return plan;
   const ArrayView y = output_view(problem.output());
-  if (!problem.packed && is_contiguous(gate) && is_contiguous(*up))
-    plan.launches = {geglu_launch(problem, flattened(gate), flattened(*up), flattened(y))};
+  const GegluHalves halves = geglu_halves(problem, gate, up);
+  if (!problem.packed && is_contiguous(halves.gate) && is_contiguous(halves.up))
+    plan.launches = {geglu_launch(problem, flattened(halves.gate), flattened(halves.up), flattened(y))};
   else
-    plan.launches = {geglu_launch(problem, gate, up ? *up : packed_up(gate, problem.shape.back()), y)};
+    plan.launches = {geglu_launch(problem, halves.gate, halves.up, y)};
   return plan;
 }
 

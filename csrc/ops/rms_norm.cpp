@@ -5,20 +5,16 @@
 namespace fusedops {
 namespace {
 
-// A positive number that float32 does not hold counts as 0.
-float epsilon(double eps) {
-  const auto rounded = static_cast<float>(eps);
-  if (!(eps >= 0) || !std::isfinite(rounded))
-    checks::fail<ValueError>("eps must be finite in float32 and not negative, got ", eps);
-  return rounded;
+void check_eps(double eps) {
+  if (eps != 0) checks::positive("eps", eps);
 }
 
 // x's dtype, or float32 beside 16-bit x: then the sum is not rounded.
 void check_residual_dtype(const ArrayInfo& residual, const ArrayInfo& x) {
   checks::floating("residual", residual);
   if (residual.dtype != x.dtype && residual.dtype != DType::float32)
-    checks::fail<TypeError>("residual must have x's dtype, ", name_of(x.dtype),
-                            x.dtype == DType::float32 ? "" : ", or float32", ", got ", name_of(residual.dtype));
+    checks::fail<TypeError>("residual must have x's dtype, ", dtype_name(x),
+                            x.dtype == DType::float32 ? "" : ", or float32", ", got ", dtype_name(residual));
 }
 
 void check_weight(const ArrayInfo& weight, const ArrayInfo& x) {
@@ -41,6 +37,7 @@ RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInf
     check_residual_dtype(*residual, x);
     checks::shape_is("residual", *residual, x.shape, ", as x has");
   }
+  check_eps(eps);
   checks::finite("weight_offset", weight_offset);
   return {
       .dtype = x.dtype,
@@ -50,7 +47,7 @@ RmsNormProblem rms_norm_problem(const ArrayInfo& x, const std::optional<ArrayInf
       .columns = x.shape.back(),
       .weight_dtype = weight ? std::optional(weight->dtype) : std::nullopt,
       .has_residual = residual.has_value(),
-      .eps = epsilon(eps),
+      .eps = static_cast<float>(eps),
       .weight_offset = static_cast<float>(weight_offset),
   };
 }

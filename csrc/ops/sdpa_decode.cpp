@@ -2,15 +2,16 @@
 #include <initializer_list>
 #include <iterator>
 
+#include "metal/sdpa_decode_tile.h"
 #include "ops/sdpa_launches.h"
 
 namespace fusedops {
 namespace {
 
-// As metal/sdpa_decode_*.metal have them.
+// Of the vector kernel's threadgroups.
 constexpr int64_t kSimdgroups = 4, kManySimdgroups = 16;
-constexpr int64_t kTileKeys = 32;
-constexpr int64_t kFragmentRows = 8;
+
+constexpr int64_t kMatrixRows = SDPA_DECODE_MATRIX_ROWS, kMatrixSimdgroups = SDPA_DECODE_MATRIX_SIMDGROUPS;
 
 constexpr int64_t kThreadgroupsWanted = 512;  // fills the largest GPUs a few times over
 
@@ -31,6 +32,7 @@ struct Kernel {
   int64_t columns;  // of the values
   int64_t simdgroups;
   int64_t key_groups;   // SIMD-groups that share out a split's keys
+  int64_t tile_keys;    // that a SIMD-group takes at a time
   int64_t fewest_keys;  // of a split
 };
 
@@ -61,7 +63,8 @@ bool is_row_by_row(const SdpaProblem& problem) {
 // SIMD-groups beyond those with a tile of keys have nothing to do.
 int64_t simdgroups_of_a_row(const SdpaProblem& problem, int64_t columns) {
   const bool many = !problem.deterministic && has_few_scores(problem) &&
-                    most_visible_keys(problem, 1) > kSimdgroups * kTileKeys && columns <= kMostColumnsOfManySimdgroups;
+                    most_visible_keys(problem, 1) > kSimdgroups * SDPA_DECODE_VECTOR_KEYS &&
+                    columns <= kMostColumnsOfManySimdgroups;
   return many ? kManySimdgroups : kSimdgroups;
 }
 
@@ -79,6 +82,7 @@ Kernel vector_kernel(const SdpaCall& call) {
           columns,
           simdgroups,
           simdgroups,
+          SDPA_DECODE_VECTOR_KEYS,
           has_few_scores(problem) ? kFewKeys : kFewestKeys};
 }
 
@@ -93,15 +97,16 @@ Kernel matrix_kernel(const SdpaCall& call) {
   const bool in_chunks = has_vectors(call, 16 / bytes);
   const bool whole = in_chunks && fills(problem.head_dim, head_dim) && fills(problem.value_dim, columns);
   const int64_t rows = problem.rows_of_kv_head();
-  const int64_t row_blocks = fitting(blocks_of(rows, kFragmentRows), {1, 2, kSimdgroups});
+  const int64_t row_blocks = fitting(blocks_of(rows, kMatrixRows), {1, 2, kMatrixSimdgroups});
   return {"sdpa_decode_matrix",
           {metal_type(problem.dtype), std::to_string(head_dim), std::to_string(columns), truth(in_chunks), truth(whole),
            truth(call.packed)},
-          row_blocks * kFragmentRows,
+          row_blocks * kMatrixRows,
           columns,
-          kSimdgroups,
-          kSimdgroups / row_blocks,
-          std::clamp(kFewestKeysPerRow * std::min(rows, kFragmentRows * row_blocks), kFewestKeys, kMostKeysNeeded)};
+          kMatrixSimdgroups,
+          kMatrixSimdgroups / row_blocks,
+          SDPA_DECODE_MATRIX_KEYS,
+          std::clamp(kFewestKeysPerRow * std::min(rows, kMatrixRows * row_blocks), kFewestKeys, kMostKeysNeeded)};
 }
 
 }  // namespace
@@ -112,11 +117,11 @@ void add_sdpa_decode(const SdpaCall& call, Plan& plan) {
   const Kernel kernel = is_row_by_row(problem) ? vector_kernel(call) : matrix_kernel(call);
   const int64_t blocks = problem.kv_heads * blocks_of(kv_head_rows, kernel.rows);  // of each batch
   const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kernel.columns));
-  const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kFragmentRows));
+  const int64_t keys = most_visible_keys(problem, std::min(kernel.rows, kMatrixRows));
   const int64_t busy_threadgroups = std::max<int64_t>(1, call.full_batches * blocks * column_blocks);
   const int64_t splits_wanted = problem.deterministic ? 1 : blocks_of(kThreadgroupsWanted, busy_threadgroups);
   // A split is a whole number of tiles for every SIMD-group that takes some of them.
-  const SdpaSplits splits = sdpa_splits(keys, kTileKeys * kernel.key_groups, kernel.fewest_keys, splits_wanted);
+  const SdpaSplits splits = sdpa_splits(keys, kernel.tile_keys * kernel.key_groups, kernel.fewest_keys, splits_wanted);
 
   SdpaCall launched = call;
   launched.parameters.splits = static_cast<int32_t>(splits.count);

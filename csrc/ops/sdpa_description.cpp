@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "metal/sdpa_decode_tile.h"
 #include "metal/sdpa_parameters.h"
 #include "ops/checks.h"
 #include "ops/sdpa_launches.h"
@@ -150,11 +151,13 @@ std::string block_in_words(const SdpaProblem& problem, const Launch& launch) {
   const std::string memory = text("; threadgroup memory ", decode_threadgroup_bytes(launch, simdgroups) / 1024, " KiB");
   if (launch.kernel == "sdpa_decode_matrix")
     return text("a threadgroup takes up to ", std::min<int64_t>(32, blocks_of(problem.rows_of_kv_head(), 8) * 8),
-                " rows, 8 in a matrix product by 16 keys; ", simdgroups, " SIMD-groups", memory);
+                " rows, 8 in a matrix product by ", int64_t{SDPA_DECODE_MATRIX_KEYS}, " keys; ", simdgroups,
+                " SIMD-groups", memory);
   const char* why = problem.rows_of_kv_head() == 1 ? ""
                     : problem.deterministic        ? ", since deterministic"
                                                    : ", since so few keys are in the cache";
-  return text("a threadgroup for each row", why, "; ", simdgroups, " SIMD-groups take 32 keys at a time", memory);
+  return text("a threadgroup for each row", why, "; ", simdgroups, " SIMD-groups take ",
+              int64_t{SDPA_DECODE_VECTOR_KEYS}, " keys at a time", memory);
 }
 
 // Which kernel, with what tiles.

@@ -1,16 +1,9 @@
 #include <algorithm>
 
+#include "metal/sdpa_partial_layout.h"
 #include "ops/sdpa_launches.h"
 
 namespace fusedops {
-namespace {
-
-// As metal/sdpa_partials.h and sdpa_combine.metal have them.
-constexpr int64_t kChunk = 4;
-constexpr int64_t kCombineColumns = 32 * kChunk;
-constexpr uint32_t kCombineThreads = 256;
-
-}  // namespace
 
 int64_t most_visible_keys(const SdpaProblem& problem, int64_t rows) {
   if (problem.band.left == Band::unbounded || problem.band.right == Band::unbounded) return problem.key_length;
@@ -26,14 +19,14 @@ SdpaSplits sdpa_splits(int64_t keys, int64_t tile_keys, int64_t fewest_keys, int
 }
 
 Binding add_sdpa_partials(const SdpaCall& call, int64_t splits, Plan& plan) {
-  const int64_t chunks = 1 + blocks_of(call.problem.value_dim, kChunk);
-  plan.scratch.push_back({DType::float32, {call.rows, splits, chunks * kChunk}});
+  const int64_t chunks = 1 + blocks_of(call.problem.value_dim, SDPA_PARTIAL_CHUNK);
+  plan.scratch.push_back({DType::float32, {call.rows, splits, chunks * SDPA_PARTIAL_CHUNK}});
   return {BufferRole::scratch, static_cast<int>(plan.scratch.size()) - 1};
 }
 
 void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan) {
   const SdpaProblem& problem = call.problem;
-  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, kCombineColumns));
+  const int64_t column_blocks = std::max<int64_t>(1, blocks_of(problem.value_dim, SDPA_COMBINE_COLUMNS));
   plan.launches.push_back({
       .source = "sdpa_combine",
       .kernel = "sdpa_combine",
@@ -41,7 +34,7 @@ void add_sdpa_combine(const SdpaCall& call, Binding partials, Plan& plan) {
       .buffers = {partials, call.bindings.sinks, call.bindings.out, call.bindings.logsumexp},
       .parameters = bytes_of(call.parameters),
       .threadgroups = {threadgroup_count(call.rows), threadgroup_count(column_blocks), 1},
-      .threads_per_threadgroup = {kCombineThreads, 1, 1},
+      .threads_per_threadgroup = {SDPA_COMBINE_THREADS, 1, 1},
   });
 }
 

@@ -18,7 +18,7 @@ void check_arrays(const ArrayInfo& q, const ArrayInfo& k, const ArrayInfo& v, co
 }
 
 void check_offsets(std::string_view name, const ArrayInfo& offsets) {
-  if (offsets.dtype != DType::int32) checks::fail<TypeError>(name, " must be int32, got ", name_of(offsets.dtype));
+  if (offsets.dtype != DType::int32) checks::fail<TypeError>(name, " must be int32, got ", dtype_name(offsets));
   if (offsets.shape.size() != 1 || offsets.shape[0] == 0)
     checks::fail<ValueError>(name, " must have shape (sequences + 1,), got ", checks::to_string(offsets.shape));
 }

@@ -13,17 +13,19 @@ struct Arguments {
       : grad_y(take_tensor(stack[0])),
         gate(take_tensor(stack[1])),
         up(take_optional(stack[2], take_tensor)),
-        form(take_int(stack[3])) {}
+        form(take_int(stack[3])),
+        gate_first(take_bool(stack[4])) {}
 
   Tensor grad_y, gate;
   std::optional<Tensor> up;
   int64_t form;
+  bool gate_first;
 };
 
 void on_cpu(StableIValue* stack, uint64_t, uint64_t) {
   const Arguments arguments(stack);
-  const auto& [grad_y, gate, up, form] = arguments;
-  const GegluProblem problem = geglu_problem(gate.info(), info(up), gelu_form(form));
+  const auto& [grad_y, gate, up, form, gate_first] = arguments;
+  const GegluProblem problem = geglu_problem(gate.info(), info(up), gelu_form(form), gate_first);
   checks::like("grad_y", grad_y.info(), "y", problem.output());
   Tensor grad_gate = gate.new_empty(gate.info());
   Tensor grad_up = gate.new_empty(up ? up->info() : ArrayInfo{gate.info().dtype, {0}});

@@ -20,6 +20,7 @@ class Kernels {
     const std::string name = launch.name();
     KernelHandle& kernel = compiled_[name];
     if (!kernel) kernel = compile(name, launch.text());
+    check_threadgroup(launch, kernel);
     return kernel;
   }
 
@@ -30,6 +31,17 @@ class Kernels {
     FUSEDOPS_TORCH_CALL(aoti_torch_mps_create_shader_library, text.c_str(), &library);
     FUSEDOPS_TORCH_CALL(aoti_torch_mps_get_kernel_function, library, name.c_str(), &kernel);
     return kernel;
+  }
+
+  // A kernel that needs many registers may run in smaller threadgroups only; Metal would not say so.
+  static void check_threadgroup(const Launch& launch, KernelHandle kernel) {
+    if (!functions().metal_kernel_function_max_threads) return;
+    const auto& [width, height, depth] = launch.threads_per_threadgroup;
+    const uint64_t threads = uint64_t{width} * height * depth;
+    const uint64_t most = functions().metal_kernel_function_max_threads(kernel);
+    if (threads > most)
+      throw std::runtime_error(launch.name() + " has " + std::to_string(threads) +
+                               " threads in a threadgroup, of which this GPU can run " + std::to_string(most));
   }
 
   std::unordered_map<std::string, KernelHandle> compiled_;

@@ -11,6 +11,7 @@ Functions loaded;
 
 // Mangled as on macOS, where uint64_t is unsigned long long.
 constexpr const char* kSetArgSymbol = "_ZN2at6native3mps19MetalKernelFunction6setArgEjPKvy";
+constexpr const char* kMaxThreadsSymbol = "_ZNK2at6native3mps19MetalKernelFunction27getMaxThreadsPerThreadgroupEv";
 
 // Fills in function pointers and remembers the first that was not there.
 class Resolver {
@@ -61,6 +62,7 @@ std::string load(const std::string& path) {
   FUSEDOPS_TORCH_MPS_FUNCTIONS(FUSEDOPS_RESOLVE)
 #undef FUSEDOPS_RESOLVE
   mps_resolver.optional(kSetArgSymbol, found.metal_kernel_function_set_arg);
+  mps_resolver.optional(kMaxThreadsSymbol, found.metal_kernel_function_max_threads);
   found.has_mps = mps_resolver.missing().empty();
 
   if (resolver.missing().empty()) loaded = found;

@@ -87,6 +87,8 @@ struct Functions {
   // at::native::mps::MetalKernelFunction::setArg(unsigned, const void*, uint64_t), the method that
   // torch_mps_set_arg_bytes calls: before torch 2.14 libtorch exports only this. It throws. May be null.
   void (*metal_kernel_function_set_arg)(KernelHandle, unsigned index, const void* bytes, uint64_t size) = nullptr;
+  // at::native::mps::MetalKernelFunction::getMaxThreadsPerThreadgroup() const, which the C functions lack. May be null.
+  uint64_t (*metal_kernel_function_max_threads)(KernelHandle) = nullptr;
   bool has_mps = false;  // whether all of FUSEDOPS_TORCH_MPS_FUNCTIONS are there; says nothing of this machine
 };
 

@@ -1,6 +1,7 @@
 // A double of the MPS part of torch's C shim (torch/csrc/inductor/aoti_torch/c/shim_mps.h): its symbols, which hand
 // every call to the functions that torch_mps.py installs. PASSES_BYTES says which of the ways to pass parameters there
-// is: 0 none, 1 the C++ method that torch 2.10 to 2.13 export, 2 the C function of torch 2.14.
+// is: 0 none, 1 the C++ method that torch 2.10 to 2.13 export, 2 the C function of torch 2.14. With none, the method
+// that tells a kernel's largest threadgroup is not there either.
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -21,6 +22,7 @@ struct Handlers {
   int32_t (*set_arg_bytes)(void* kernel, unsigned index, const void* bytes, uint64_t size);
   int32_t (*dispatch)(void* kernel, const uint64_t* threads, size_t rank, const uint64_t* per_threadgroup,
                       size_t per_threadgroup_rank);
+  int32_t (*max_threads)(void* kernel, uint64_t* threads);
 };
 
 static Handlers handlers;
@@ -66,6 +68,17 @@ void set_arg(void* kernel, unsigned index, const void* bytes,
              unsigned long long size) __asm__("_ZN2at6native3mps19MetalKernelFunction6setArgEjPKvy");
 void set_arg(void* kernel, unsigned index, const void* bytes, unsigned long long size) {
   if (handlers.set_arg_bytes(kernel, index, bytes, size)) throw std::runtime_error("setArg failed");
+}
+#endif
+
+#if PASSES_BYTES != 0
+// at::native::mps::MetalKernelFunction::getMaxThreadsPerThreadgroup() const
+unsigned long long max_threads(void* kernel) __asm__(
+    "_ZNK2at6native3mps19MetalKernelFunction27getMaxThreadsPerThreadgroupEv");
+unsigned long long max_threads(void* kernel) {
+  uint64_t threads = 0;
+  if (handlers.max_threads(kernel, &threads)) throw std::runtime_error("getMaxThreadsPerThreadgroup failed");
+  return threads;
 }
 #endif
 

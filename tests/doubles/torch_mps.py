@@ -45,6 +45,7 @@ _SIGNATURES = {  # in the order of torch_mps.cpp's Handlers
     "set_arg_tensor": (_Handle, ctypes.c_uint, _Handle),
     "set_arg_bytes": (_Handle, ctypes.c_uint, _Handle, ctypes.c_uint64),
     "dispatch": (_Handle, _Sizes, ctypes.c_size_t, _Sizes, ctypes.c_size_t),
+    "max_threads": (_Handle, _Sizes),
 }
 _PROTOTYPES = {name: ctypes.CFUNCTYPE(ctypes.c_int32, *arguments) for name, arguments in _SIGNATURES.items()}
 
@@ -104,6 +105,7 @@ class Double:
 
     def __init__(self) -> None:
         self.dispatched: list[str] = []  # the names of the kernels that ran
+        self.max_threads_per_threadgroup = MAX_THREADS_PER_THREADGROUP
         self._stream = Stream()
         self._lookup = threading.Lock()
         self._handles: dict[int, Kernel | ShaderLibrary] = {}
@@ -146,6 +148,10 @@ class Double:
         if 0 in grid or any(count % size for count, size in zip(grid, group, strict=True)):
             raise RuntimeError(f"{grid} threads are no whole number of threadgroups of {group}")
         self._run(encoder, tuple(count // size for count, size in zip(grid, group, strict=True)), group)
+
+    def max_threads(self, kernel: int, threads: Any) -> None:
+        assert kernel in self._handles
+        threads[0] = self.max_threads_per_threadgroup
 
     @contextlib.contextmanager
     def command_block(self) -> Iterator[None]:

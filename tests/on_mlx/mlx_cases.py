@@ -16,7 +16,7 @@ Case = tuple[str, tuple[Any, ...]]
 NAMES = {
     "rms_norm": ("x", "weight", "residual", "eps", "weight_offset"),
     "gelu": ("x", "bias", "approximate"),
-    "geglu": ("gate", "up", "approximate"),
+    "geglu": ("gate", "up", "approximate", "gate_first"),
     "sdpa": (
         *("q", "k", "v", "mask", "sinks", "causal", "scale", "window_left", "window_right", "softcap"),
         *("deterministic", "return_lse"),
@@ -62,23 +62,26 @@ def activation_cases(dtype: mx.Dtype) -> dict[str, Case]:
         "gelu bias of another dtype": ("gelu", (x, normal(10, dtype=other), "none")),
         "gelu strided": ("gelu", (x.swapaxes(0, 2), normal(4, dtype=dtype), "tanh")),
         "gelu scalar": ("gelu", (x[0, 0, 0], None, "none")),
-        "geglu strided": ("geglu", (x.swapaxes(0, 1), up.swapaxes(0, 1), "none")),
+        "geglu strided": ("geglu", (x.swapaxes(0, 1), up.swapaxes(0, 1), "none", True)),
     }
     for approximate in ("none", "tanh", "sigmoid"):
         cases[f"gelu {approximate}"] = ("gelu", (x, None, approximate))
         cases[f"gelu bias {approximate}"] = ("gelu", (x, normal(10, dtype=dtype), approximate))
-        cases[f"geglu {approximate}"] = ("geglu", (x, up, approximate))
-        cases[f"geglu packed {approximate}"] = ("geglu", (x, None, approximate))
+        cases[f"geglu {approximate}"] = ("geglu", (x, up, approximate, True))
+        cases[f"geglu packed {approximate}"] = ("geglu", (x, None, approximate, True))
+        cases[f"geglu packed, up first {approximate}"] = ("geglu", (x, None, approximate, False))
     return cases
 
 
 def sdpa_cases(dtype: mx.Dtype) -> dict[str, Case]:
-    def case(query_heads=4, kv_heads=2, lengths=(5, 7), dims=(8, 6), dtype=dtype, **options: Any) -> Case:
+    def case(
+        query_heads=4, kv_heads=2, lengths=(5, 7), dims=(8, 6), dtype=dtype, batches=(2, 2, 2), **options: Any
+    ) -> Case:
         query_length, key_length = lengths
         arrays = (
-            normal(2, query_heads, query_length, dims[0], dtype=dtype),
-            normal(2, kv_heads, key_length, dims[0], dtype=dtype),
-            normal(2, kv_heads, key_length, dims[1], dtype=dtype),
+            normal(batches[0], query_heads, query_length, dims[0], dtype=dtype),
+            normal(batches[1], kv_heads, key_length, dims[0], dtype=dtype),
+            normal(batches[2], kv_heads, key_length, dims[1], dtype=dtype),
         )
         defaults = {"causal": 0, "deterministic": False, "return_lse": False}
         rest = (options.get(name, defaults.get(name)) for name in NAMES["sdpa"][3:])
@@ -99,6 +102,8 @@ def sdpa_cases(dtype: mx.Dtype) -> dict[str, Case]:
         "sdpa one head": case(1, 1, scale=0.3),
         "sdpa multi-query": case(4, 1),
         "sdpa no groups": case(4, 4, dims=(6, 8)),
+        "sdpa one batch of keys and values": case(batches=(2, 1, 1), mask=bias(2, 1, 5, 7), return_lse=True),
+        "sdpa one batch of queries": case(batches=(1, 2, 2), causal=1),
         "sdpa one query": case(lengths=(1, 9), causal=1),
         "sdpa causal lower right": case(causal=1, return_lse=True),
         "sdpa causal upper left": case(causal=2, return_lse=True),

@@ -49,9 +49,10 @@ def gelu(xp, x, bias, approximate):
     return [x * xp.sigmoid(1.702 * x)]
 
 
-def geglu(xp, gate, up, approximate):
+def geglu(xp, gate, up, approximate, gate_first):
     if up is None:
-        gate, up = xp.split(gate, 2, axis=-1)
+        first, second = xp.split(gate, 2, axis=-1)
+        gate, up = (first, second) if gate_first else (second, first)
     return [gelu(xp, gate, None, approximate)[0] * up]
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.metal(only=True)
 CALLS = {
     "rms_norm": lambda: (normal(3, 40), normal(40), normal(3, 40), 1e-6, 0.0),
     "gelu": lambda: (normal(3, 40), normal(40), "tanh"),
-    "geglu": lambda: (normal(3, 40), None, "none"),
+    "geglu": lambda: (normal(3, 40), None, "none", True),
     "sdpa": lambda: (*(normal(1, 1, rows, 8) for rows in (1, 1100, 1100)), None, None, 0, *[None] * 4, False, True),
 }
 TWO_LAUNCHES = "sdpa"  # of these calls the one that has two, with scratch memory between them

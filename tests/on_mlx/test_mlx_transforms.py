@@ -327,3 +327,23 @@ def test_inputs_are_neither_changed_nor_donated():
     assert mx.allclose(total, 20 * once, rtol=1e-4, atol=1e-4)
     assert mx.array_equal(x, copies[0])
     assert mx.array_equal(residual, copies[1])
+
+
+def test_export_is_refused(device, tmp_path):
+    """MLX writes its own primitives only (docs/design.md): it says which one it cannot."""
+    if not has_kernels(device):
+        pytest.skip("composites are MLX's own primitives")
+    x = normal(2, 3, 8)
+    mx.export_function(str(tmp_path / "own.mlxfn"), lambda x: mx.fast.rms_norm(x, None, 1e-6), x)
+    q = x[None]
+    calls = {
+        "FusedRmsNorm": lambda: mx.export_function(
+            str(tmp_path / "f"), lambda x: _mlx.rms_norm(x, None, None, 1e-6, 0.0), x
+        ),
+        "FusedGelu": lambda: mx.export_function(str(tmp_path / "f"), lambda x: _mlx.gelu(x, None, "none"), x),
+        "FusedGeglu": lambda: mx.export_function(str(tmp_path / "f"), lambda x: _mlx.geglu(x, None, "none"), x),
+        "FusedSdpa": lambda: mx.export_function(str(tmp_path / "f"), lambda q: fusedops.sdpa(q, q, q), q),
+    }
+    for name, export in calls.items():
+        with pytest.raises(ValueError, match=f"Unable to serialize primitive {name}"):
+            export()

@@ -143,7 +143,7 @@ def threads_problems(x: Tensor) -> list[Problem]:
     return [
         Problem("", operators["rms_norm"], (x, x[0], 1e-6, 0.0)),
         Problem("", operators["gelu"], (x, None, 0)),
-        Problem("", operators["geglu"], (x, None, 0)),
+        Problem("", operators["geglu"], (x, None, 0, True)),
         Problem("", operators["sdpa"], (rows, rows, rows, *options)),
     ]
 
@@ -153,7 +153,7 @@ def test_tensors_on_two_devices() -> None:
     key = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
     gate = torch.randn(3, 16)
     with pytest.raises(Exception, match="all tensors must be on one device"):  # of a type that depends on torch
-        ops.geglu_inference.default.redispatch(key, gate, gate.to("meta"), 0)
+        ops.geglu_inference.default.redispatch(key, gate, gate.to("meta"), 0, True)
 
 
 def test_failure_while_encoding_is_an_error_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +221,21 @@ def test_no_way_to_pass_parameters() -> None:
     """Run where the double has none."""
     with pytest.raises(RuntimeError, match=r'cannot pass parameters.*pip install --upgrade "torch>=2\.14"'):
         fusedops.rms_norm(torch.randn(3, 16))
+
+
+@pytest.mark.parametrize("name", ["gelu", "sdpa"])
+def test_threadgroups_that_a_gpu_cannot_run_are_refused(double: Double, name: str) -> None:
+    x = torch.randn(5, 16)
+    expected = CALLS[name](x)
+    double.max_threads_per_threadgroup = 1
+    try:
+        with (
+            launches(double) as launched,
+            pytest.raises(RuntimeError, match=r"threads in a threadgroup, of which .* 1"),
+        ):
+            CALLS[name](x)
+    finally:
+        double.max_threads_per_threadgroup = torch_mps.MAX_THREADS_PER_THREADGROUP
+    assert not launched
+    for again, before in zip(as_tuple(CALLS[name](x)), as_tuple(expected), strict=True):
+        torch.testing.assert_close(again, before)

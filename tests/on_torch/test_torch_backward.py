@@ -28,8 +28,9 @@ def problems(shape: tuple[int, ...]) -> list[Problem]:
         found += [
             Problem(form, gelu.OPERATOR, (3 * x, None, code)),
             Problem(f"{form} bias", gelu.OPERATOR, (x, row, code)),
-            Problem(form, geglu.OPERATOR, (x, other, code)),
-            Problem(f"{form} packed", geglu.OPERATOR, (torch.cat([x, other], -1), None, code)),
+            Problem(form, geglu.OPERATOR, (x, other, code, True)),
+            Problem(f"{form} packed", geglu.OPERATOR, (torch.cat([x, other], -1), None, code, True)),
+            Problem(f"{form} packed, up first", geglu.OPERATOR, (torch.cat([x, other], -1), None, code, False)),
         ]
     return found
 

@@ -198,7 +198,7 @@ def test_batched_variants_without_autograd() -> None:
     torch.testing.assert_close((y, total), fusedops.rms_norm(x, residual=x))
     torch.testing.assert_close(torch.vmap(lambda x: ops.gelu_inference(x, None, 0), 1, 1)(x), fusedops.gelu(x))
     torch.testing.assert_close(
-        torch.vmap(lambda x: ops.geglu_inference(x, x, 2))(x), fusedops.geglu(x, x, approximate="sigmoid")
+        torch.vmap(lambda x: ops.geglu_inference(x, x, 2, True))(x), fusedops.geglu(x, x, approximate="sigmoid")
     )
 
 

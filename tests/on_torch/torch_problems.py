@@ -84,8 +84,9 @@ def activation_problems() -> list[Problem]:
         problems += [
             Problem(form, gelu.OPERATOR, (x, None, code)),
             Problem(f"{form} bias", gelu.OPERATOR, (x, bias, code)),
-            Problem(form, geglu.OPERATOR, (x, up, code)),
-            Problem(f"{form} packed", geglu.OPERATOR, (x, None, code)),
+            Problem(form, geglu.OPERATOR, (x, up, code, True)),
+            Problem(f"{form} packed", geglu.OPERATOR, (x, None, code, True)),
+            Problem(f"{form} packed, up first", geglu.OPERATOR, (x, None, code, False)),
         ]
     return problems
 
@@ -102,12 +103,13 @@ def sdpa_problem(
     window: tuple[int | None, int | None] = (None, None),
     softcap: float | None = None,
     deterministic: bool = False,
+    batches: tuple[int, int, int] = (2, 2, 2),
 ) -> Problem:
-    """Return an attention problem with batch 2, head_dim 2 and value_dim 3, in float64."""
+    """Return an attention problem with head_dim 2 and value_dim 3, in float64; batches of q, k and v."""
     (query_heads, kv_heads), (query_length, key_length) = heads, lengths
-    q = normal(2, query_heads, query_length, 2)
-    k = normal(2, kv_heads, key_length, 2, seed=1)
-    v = normal(2, kv_heads, key_length, 3, seed=2)
+    q = normal(batches[0], query_heads, query_length, 2)
+    k = normal(batches[1], kv_heads, key_length, 2, seed=1)
+    v = normal(batches[2], kv_heads, key_length, 3, seed=2)
     return Problem(name, sdpa.OPERATOR, (q, k, v, mask, sinks, causal, scale, *window, softcap, deterministic))
 
 
@@ -121,6 +123,8 @@ def sdpa_problems() -> list[Problem]:
     return [
         sdpa_problem("plain", heads=(2, 2)),
         sdpa_problem("grouped queries", heads=(4, 2), scale=0.4),
+        sdpa_problem("one batch of keys and values", batches=(2, 1, 1), causal=1, sinks=normal(2)),
+        sdpa_problem("one batch of queries", batches=(1, 2, 1), mask=normal(2, 1, 3, 4)),
         sdpa_problem("one KV head", heads=(3, 1), causal=1),
         sdpa_problem("causal", causal=1),
         sdpa_problem("upper left", causal=2),

@@ -1,4 +1,6 @@
 // GEGLU's gradients: one pass over memory.
+#include <utility>
+
 #include "cpu/kernels/activations.h"
 #include "cpu/kernels/gelu_slope.h"
 #include "cpu/kernels/kernels.h"
@@ -8,20 +10,19 @@ namespace {
 
 template <GeluForm form, class T>
 void run(const GegluProblem& problem, const GegluBackwardBuffers& buffers, Executor& executor) {
-  const ArrayView &gate = buffers.gate, &grad_y = buffers.grad_y;
-  const ArrayView up = problem.packed ? packed_up(gate, problem.shape.back()) : *buffers.up;
+  const GegluHalves halves = geglu_halves(problem, buffers.gate, buffers.up);
+  const ArrayView &gate = halves.gate, &up = halves.up, &grad_y = buffers.grad_y;
   const bool one_row = !problem.packed && is_contiguous(gate) && is_contiguous(up) && is_contiguous(grad_y);
   const Extents extents = extents_of(problem.shape, one_row);
   // A packed gradient's rows hold both halves.
   const int64_t grad_stride = problem.packed ? 2 * extents.columns : extents.columns;
-  T* const grad_gate = static_cast<T*>(buffers.grad_gate);
-  T* const grad_up = problem.packed ? grad_gate + extents.columns : static_cast<T*>(buffers.grad_up);
-  ArrayView left = gate;
-  left.shape = up.shape;
-  const Rows gate_rows(left), up_rows(up), grad_rows(grad_y);
+  T* grad_gate = static_cast<T*>(buffers.grad_gate);
+  T* grad_up = problem.packed ? grad_gate + extents.columns : static_cast<T*>(buffers.grad_up);
+  if (!problem.gate_first) std::swap(grad_gate, grad_up);
+  const Rows gate_rows(gate), up_rows(up), grad_rows(grad_y);
   const int64_t together = rows_read_together<T>(gate_rows, up_rows, grad_rows);
   for_each_span(executor, extents.rows, extents.columns, together, [&](const Span& span) {
-    SpanReader<T> gate_reader(left, gate_rows, span), up_reader(up, up_rows, span),
+    SpanReader<T> gate_reader(gate, gate_rows, span), up_reader(up, up_rows, span),
         grad_reader(grad_y, grad_rows, span);
     for (int64_t row = span.first_row; row < span.last_row; ++row) {
       const T* gates = gate_reader.read(row);

@@ -41,12 +41,12 @@ struct KeyRange {
   KeyRange from(int64_t origin) const { return {first - origin, last - origin}; }
 };
 
-// The (length, dim) matrix of one batch and head, from a row on.
+// The (length, dim) matrix of one batch and head, from a row on. A batch of one serves all.
 template <class T>
 struct HeadMatrix {
   HeadMatrix(const ArrayView& view, int64_t batch, int64_t head, int64_t first_row)
-      : data(static_cast<const T*>(view.data) + batch * view.strides[0] + head * view.strides[1] +
-             first_row * view.strides[2]),
+      : data(static_cast<const T*>(view.data) + (view.shape[0] == 1 ? 0 : batch * view.strides[0]) +
+             head * view.strides[1] + first_row * view.strides[2]),
         row_stride(view.strides[2]),
         column_stride(view.strides[3]) {}
 
@@ -149,6 +149,7 @@ class Visibility {
                     [&](int64_t i, auto lanes) { store(scores + i, cap(load(scores + i, lanes), softcap), lanes); });
   }
 
+  // Keys lie side by side in the mask (cpu/mask.h), or all have one value.
   void add_mask(int64_t row, const KeyRange& tile, float* scores) const {
     const int64_t offset = block_.batch * mask_strides_[0] + block_.head(row) * mask_strides_[1] +
                            block_.query(row) * mask_strides_[2] + tile.first * mask_strides_[3];
@@ -160,13 +161,11 @@ class Visibility {
     }
     dispatch_dtype(mask_->dtype, [&]<class T>(const T*) {
       const auto* bias = static_cast<const T*>(mask_->data) + offset;
-      if (mask_strides_[3] == 1)
-        for_each_vector(tile.count(), [&](int64_t i, auto lanes) {
-          store(scores + i, add_bias(load(scores + i, lanes), load(bias + i, lanes)), lanes);
-        });
-      else
-        for (int64_t key = 0; key < tile.count(); ++key)
-          scores[key] = add_bias(splat(scores[key]), splat(to_float(bias[key * mask_strides_[3]])))[0];
+      const bool same = mask_strides_[3] == 0;
+      const Vec value = splat(to_float(*bias));
+      for_each_vector(tile.count(), [&](int64_t i, auto lanes) {
+        store(scores + i, add_bias(load(scores + i, lanes), same ? value : load(bias + i, lanes)), lanes);
+      });
     });
   }
 

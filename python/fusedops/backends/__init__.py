@@ -69,8 +69,8 @@ class Backend(Protocol):
     def gelu(self, x: Any, bias: Any, approximate: str, /) -> Any:
         """Return gelu(x + bias)."""
 
-    def geglu(self, gate: Any, up: Any, approximate: str, /) -> Any:
-        """Return gelu(gate) * up; without `up`, `gate` holds both halves."""
+    def geglu(self, gate: Any, up: Any, approximate: str, gate_first: bool, /) -> Any:
+        """Return gelu(gate) * up; without `up`, `gate` holds both halves, the gate first or second."""
 
     def sdpa(
         self,

@@ -22,15 +22,15 @@ def describe(array: Array) -> tuple[str, tuple[int, ...]]:
     """Return the dtype's name and the shape; the name of a byte-swapped dtype is none that operators take."""
     if type(array) is not np.ndarray:
         _require_plain(array)
-    return array.dtype.name if array.dtype.isnative else array.dtype.str, array.shape
+    dtype = array.dtype
+    return dtype.name if dtype.isnative else f"{dtype.str} (foreign byte order)", array.shape
 
 
 def layout(array: Array) -> ArrayLayout:
     """Return how the array lies in memory."""
-    if type(array) is not np.ndarray:
-        _require_plain(array)
-    strides = tuple(stride // array.itemsize for stride in array.strides)
-    return ArrayLayout(array.dtype.name, array.shape, strides, array.ctypes.data)
+    dtype, shape = describe(array)
+    strides = tuple(stride // max(array.itemsize, 1) for stride in array.strides)
+    return ArrayLayout(dtype, shape, strides, array.ctypes.data)
 
 
 def execution(array: Array) -> Execution:
@@ -139,12 +139,12 @@ def gelu(x: Array, bias: Array | None, approximate: str) -> Array:
     return y
 
 
-def geglu(gate: Array, up: Array | None, approximate: str) -> Array:
+def geglu(gate: Array, up: Array | None, approximate: str, gate_first: bool) -> Array:
     """See fusedops.geglu."""
-    _core.check_geglu(describe(gate), _describe_optional(up), approximate)
+    _core.check_geglu(describe(gate), _describe_optional(up), approximate, gate_first)
     shape = gate.shape if up is not None else (*gate.shape[:-1], gate.shape[-1] // 2)
     y = np.empty(shape, gate.dtype)
-    _core.geglu(_native(gate), _native_optional(up), approximate, _native(y))
+    _core.geglu(_native(gate), _native_optional(up), approximate, gate_first, _native(y))
     return y
 
 
@@ -167,8 +167,11 @@ def sdpa(
     _core.check_sdpa(
         describe(q), describe(k), describe(v), _describe_optional(mask), _describe_optional(sinks), *options
     )
-    out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
-    logsumexp = np.empty(q.shape[:3], np.float32) if return_lse else None
+    batch = q.shape[0]
+    if batch == 1:  # which serves all
+        batch = k.shape[0] if k.shape[0] != 1 else v.shape[0]
+    out = np.empty((batch, *q.shape[1:3], v.shape[3]), q.dtype)
+    logsumexp = np.empty((batch, *q.shape[1:3]), np.float32) if return_lse else None
     _core.sdpa(
         _native(q),
         _native(k),

@@ -103,9 +103,9 @@ def gelu(x: ArrayLayout, bias: ArrayLayout | None, approximate: str) -> _core.Pl
     return _core.plan_gelu(_native(x), _native_optional(bias), approximate)
 
 
-def geglu(gate: ArrayLayout, up: ArrayLayout | None, approximate: str) -> _core.Plan:
+def geglu(gate: ArrayLayout, up: ArrayLayout | None, approximate: str, gate_first: bool) -> _core.Plan:
     """Return the plan of fusedops.geglu."""
-    return _core.plan_geglu(_native(gate), _native_optional(up), approximate)
+    return _core.plan_geglu(_native(gate), _native_optional(up), approximate, gate_first)
 
 
 def sdpa(

@@ -7,6 +7,7 @@ that every backend shares. Nothing is checked twice while all is well.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ def bad_argument(
         backend: The first array's backend.
         check: The operator's validation in fusedops._core; it takes the described arrays, then the options.
         arrays: The array arguments by name.
-        options: The other arguments by name: numbers or strings.
+        options: The other arguments by name, of the types that `check` takes.
         optional: The names of those that may be None.
     """
     if backend.is_tracing(*arrays.values(), *options.values()):
@@ -39,8 +40,7 @@ def bad_argument(
         ]
         _same_device(backend, arrays)
         for name, value in options.items():
-            if name != "deterministic" and (value is not None or name not in optional):
-                _number_or_string(name, value)
+            _require_64_bits(name, value)
         check(*described, *map(_readable, options.values()))
         for name, array in arrays.items():
             if array is not None and (fault := backend.missing_memory(array)):
@@ -50,19 +50,35 @@ def bad_argument(
     return None
 
 
+_SYMBOLIC_NUMBERS = ("torch.SymInt", "torch.SymFloat")  # of dynamic shapes, when torch traces; it specialises them
+
+
 def require_bool(name: str, value: Any) -> None:
     """Raise a TypeError where the value is no bool. Frameworks take other things for one, each in its own way."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
 
 
-def refuse_array(backend: Backend, name: str, value: Any) -> None:
-    """Raise a TypeError where a number is an array of any framework: as a constant it would get no gradient.
+def as_number(name: str, value: Any) -> float:
+    """Return a real number of any kind as a float. Frameworks take other things for one, each in its own way.
 
-    numpy's scalars are numbers; they do not have what all arrays have, DLPack's method.
+    Hot calls ask whether the type is float before they come here. Bools are no numbers, nor are arrays of one element:
+    these would be taken for constants, and get no gradient.
     """
-    if isinstance(value, backend.ARRAY_TYPE) or hasattr(value, "__dlpack__"):
-        raise TypeError(f"{name} must be a number, got {kind_of(value)}, which would get no gradient")
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_real and kind_of(value) not in _SYMBOLIC_NUMBERS:
+        why = ", which would get no gradient" if hasattr(value, "__dlpack__") else ""
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}{why}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def require_string(name: str, value: Any) -> None:
+    """Raise a TypeError where the value is no string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {kind_of(value)}")
 
 
 def kind_of(value: Any) -> str:
@@ -94,13 +110,8 @@ def _same_device(backend: Backend, arrays: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} must be on {first}'s device, {first_device}, got {device}")
 
 
-def _number_or_string(name: str, value: Any) -> None:
-    if name == "approximate":
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {type(value).__name__}")
-    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+def _require_64_bits(name: str, value: Any) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
         bound = "must not be below -2**63" if value < 0 else "must be below 2**63"
         raise ValueError(f"{name.removesuffix('_left').removesuffix('_right')} {bound}, got {shown(value)}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fusedops.backends import backend_of
-from fusedops.ops._errors import kind_of
+from fusedops.ops._errors import as_number, kind_of
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
 
@@ -27,6 +27,8 @@ def flash_attn_func(
     alibi_slopes: Any = None,
     deterministic: bool = False,
     return_attn_probs: bool = False,
+    *,
+    sinks: Any = None,
 ) -> Any:
     """Return fusedops.sdpa of arrays whose heads lie behind their lengths.
 
@@ -45,6 +47,8 @@ def flash_attn_func(
             stronger promise of the same name is fusedops.sdpa's.
         return_attn_probs: Whether to return (out, softmax_lse, None). Probabilities are never returned:
             flash-attention does not either without dropout.
+        sinks: (Hq,) array of logits that join the softmax's denominator, or None. Flash-attention 3 and 4 call them
+            learnable_sink, vLLM s_aux.
 
     Returns:
         (B, Lq, Hq, Dv) array of q's dtype, a view of a (B, Hq, Lq, Dv) one; with `return_attn_probs` followed by the
@@ -55,7 +59,7 @@ def flash_attn_func(
         ValueError: As fusedops.sdpa raises it, or an argument asks for what there is not.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v):
+    if backend.is_overridden(q, k, v, sinks):
         given = {
             "dropout_p": dropout_p,
             "softmax_scale": softmax_scale,
@@ -65,11 +69,12 @@ def flash_attn_func(
             "alibi_slopes": alibi_slopes,
             "deterministic": deterministic,
             "return_attn_probs": return_attn_probs,
+            "sinks": sinks,
         }
         if (overridden := backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)) is not NotImplemented:
             return overridden
     _refuse(dropout_p, alibi_slopes)
-    options = _options(softmax_scale, causal, window_size, softcap)
+    options = _options(softmax_scale, causal, window_size, softcap, sinks)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
     if not return_attn_probs:
         return sdpa(*arrays, **options).swapaxes(1, 2)
@@ -94,6 +99,8 @@ def flash_attn_varlen_func(
     deterministic: bool = False,
     return_attn_probs: bool = False,
     block_table: Any = None,
+    *,
+    sinks: Any = None,
 ) -> Any:
     """Return fusedops.sdpa_varlen.
 
@@ -114,6 +121,7 @@ def flash_attn_varlen_func(
         deterministic: As flash_attn_func takes it.
         return_attn_probs: As flash_attn_func takes it.
         block_table: Must be None: there are no paged keys and values.
+        sinks: As flash_attn_func takes them.
 
     Returns:
         (total_q, Hq, Dv) array of q's dtype; with `return_attn_probs` followed by the (Hq, total_q) float32
@@ -124,7 +132,7 @@ def flash_attn_varlen_func(
         ValueError: As fusedops.sdpa_varlen raises it, or an argument asks for what there is not.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k):
+    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
         required = {
             "q": q,
             "k": k,
@@ -144,6 +152,7 @@ def flash_attn_varlen_func(
             "deterministic": deterministic,
             "return_attn_probs": return_attn_probs,
             "block_table": block_table,
+            "sinks": sinks,
         }
         if (overridden := backend.override(flash_attn_varlen_func, required, given)) is not NotImplemented:
             return overridden
@@ -151,7 +160,7 @@ def flash_attn_varlen_func(
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
-    options = _options(softmax_scale, causal, window_size, softcap)
+    options = _options(softmax_scale, causal, window_size, softcap, sinks)
     options |= {"max_seqlen_q": max_seqlen_q, "max_seqlen_k": max_seqlen_k}
     if not return_attn_probs:
         return sdpa_varlen(*arrays, **options)
@@ -159,14 +168,14 @@ def flash_attn_varlen_func(
 
 
 def _refuse(dropout_p: Any, alibi_slopes: Any) -> None:
-    if dropout_p != 0:
+    if as_number("dropout_p", dropout_p) != 0:
         raise ValueError(f"dropout_p must be 0: there is no dropout, got {dropout_p}")
     if alibi_slopes is not None:
         kind = kind_of(alibi_slopes)
         raise ValueError(f"alibi_slopes must be None: fusedops.sdpa takes such a bias as its mask, got {kind}")
 
 
-def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) -> dict[str, Any]:
+def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, sinks: Any) -> dict[str, Any]:
     """Return the options as sdpa names and takes them."""
     try:
         left, right = window_size
@@ -176,10 +185,11 @@ def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any) ->
         raise TypeError(f"causal must be a bool, got {kind_of(causal)}")
     sides = tuple(None if side == -1 else side for side in (left, right))
     return {
-        "scale": softmax_scale,
+        "scale": None if softmax_scale is None else as_number("softmax_scale", softmax_scale),
         "causal": bool(causal),
         "window": sides,
-        "softcap": None if softcap == 0 else softcap,
+        "softcap": as_number("softcap", softcap) or None,
+        "sinks": sinks,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from fusedops import _core
 from fusedops.backends import backend_of
-from fusedops.ops._errors import bad_argument
+from fusedops.ops._errors import bad_argument, require_string
 
 Array = TypeVar("Array")
 Approximate = Literal["none", "tanh", "sigmoid"]
@@ -40,6 +40,7 @@ def gelu(x: Array, *, approximate: Approximate = "none", bias: Any = None) -> Ar
         result: Array = backend.gelu(x, bias, approximate)
         return result
     except Exception:
+        require_string("approximate", approximate)
         arrays = {"x": x, "bias": bias}
         if problem := bad_argument(backend, _core.check_gelu, arrays, {"approximate": approximate}, {"bias"}):
             raise problem from None

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 from fusedops import _core
 from fusedops.backends import backend_of
 from fusedops.ops._band import Causal, Window, bad_width, causal_code, window_sides
-from fusedops.ops._errors import bad_argument, refuse_array, require_bool
+from fusedops.ops._errors import as_number, bad_argument, require_bool
 
 Array = TypeVar("Array")
 
@@ -108,10 +108,10 @@ def sdpa(
     left, right = window_sides(window)
     require_bool("deterministic", deterministic)
     require_bool("return_lse", return_lse)
-    if scale is not None:
-        refuse_array(backend, "scale", scale)
-    if softcap is not None:
-        refuse_array(backend, "softcap", softcap)
+    if scale is not None and type(scale) is not float:
+        scale = as_number("scale", scale)
+    if softcap is not None and type(softcap) is not float:
+        softcap = as_number("softcap", softcap)
     try:
         return backend.sdpa(q, k, v, mask, sinks, code, scale, left, right, softcap, deterministic, return_lse)
     except Exception:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 from fusedops import _core
 from fusedops.backends import backend_of
 from fusedops.ops._band import Causal, Window, bad_width, causal_code, window_sides
-from fusedops.ops._errors import bad_argument, refuse_array, require_bool
+from fusedops.ops._errors import as_number, bad_argument, kind_of, require_bool
 from fusedops.ops._integers import integer
 
 Array = TypeVar("Array")
@@ -124,10 +124,10 @@ def sdpa_varlen(
     require_bool("deterministic", deterministic)
     require_bool("return_lse", return_lse)
     longest_q, longest_k = _length("max_seqlen_q", max_seqlen_q), _length("max_seqlen_k", max_seqlen_k)
-    if scale is not None:
-        refuse_array(backend, "scale", scale)
-    if softcap is not None:
-        refuse_array(backend, "softcap", softcap)
+    if scale is not None and type(scale) is not float:
+        scale = as_number("scale", scale)
+    if softcap is not None and type(softcap) is not float:
+        softcap = as_number("softcap", softcap)
     arrays = {"q": q, "k": k, "v": v, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k, "sinks": sinks}
     options: dict[str, Any] = {
         "max_seqlen_q": longest_q,
@@ -159,6 +159,8 @@ def sdpa_varlen(
 
 def _length(name: str, length: Any) -> int:
     try:
-        return integer(length)
+        if not isinstance(length, bool):
+            return integer(length)
     except TypeError:
-        raise TypeError(f"{name} must be an int, got {type(length).__name__}") from None
+        pass
+    raise TypeError(f"{name} must be an int, got {kind_of(length)}")

@@ -63,6 +63,7 @@ class GeluCase(Case):
     shape: tuple[int, ...]
     approximate: str = "none"
     bias: str | None = None  # as RmsNormCase.weight
+    tail: bool = False  # x is so negative that the result is tiny, and judged by its relative error
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class GegluCase(Case):
     shape: tuple[int, ...]
     approximate: str = "none"
     packed: bool = False
+    gate_first: bool = True  # of the halves of a packed array
+    tail: bool = False  # as GeluCase.tail, of the gate
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class SdpaCase(Case):
     sinks: bool = False
     deterministic: bool = False
     nan: str | None = None  # "q", "k" or "v": one of its elements is NaN
+    shared: str = ""  # which of "q", "k" and "v" have a batch of one, which serves all
 
     def full_mask_shape(self) -> tuple[int, ...]:
         """Return the mask's shape with its letters resolved."""
@@ -200,6 +204,8 @@ GELU_CASES = [
     GeluCase((50,), approximate="tanh", magnitude=30.0),
     *(GeluCase((4, 6, 37), layout=layout, bias=bias) for layout in LAYOUTS[1:] for bias in (None, "same")),
     *(GeluCase((150, 1300), layout=TRANSPOSED, bias=bias) for bias in (None, "same")),
+    *(GeluCase((1000,), approximate=form, tail=True) for form in GELU_FORMS),
+    *(GeluCase((7, 33), approximate=form, bias="same", tail=True) for form in GELU_FORMS),
     GeluCase((0,)),
     GeluCase((3, 0), bias="same"),
     GeluCase((0, 3), bias="same"),
@@ -207,13 +213,21 @@ GELU_CASES = [
 
 GEGLU_CASES = [
     *(GegluCase((7, 45), approximate=form, packed=packed) for form in GELU_FORMS for packed in (False, True)),
+    *(GegluCase((7, 45), approximate=form, packed=True, gate_first=False) for form in GELU_FORMS),
     GegluCase((1,)),
     GegluCase((), packed=False),
     GegluCase((1,), packed=True),
     GegluCase((2, 3, 1000), magnitude=3.0),
     GegluCase((2, 20011), packed=True),
+    GegluCase((2, 20016), packed=True, gate_first=False),  # whole vectors
+    *(GegluCase((4, 6, 37), layout=layout, packed=True, gate_first=False) for layout in LAYOUTS[1:]),
     *(GegluCase((4, 6, 37), layout=layout, packed=packed) for layout in LAYOUTS[1:] for packed in (False, True)),
     *(GegluCase((150, 130), layout=TRANSPOSED, packed=packed) for packed in (False, True)),
+    *(
+        GegluCase((7, 45), approximate=form, packed=packed, tail=True)
+        for form in GELU_FORMS
+        for packed in (False, True)
+    ),
     GegluCase((0, 8)),
     GegluCase((8, 0), packed=True),
 ]
@@ -268,6 +282,11 @@ SDPA_CASES = [
         SdpaCase(batch, (4, 2), (queries, 70), (16, 24), causal=True, nan=nan)
         for batch, queries in ((1, 2), (9, 2), (1, 40))
         for nan in ("q", "k", "v")
+    ),
+    *(
+        SdpaCase(3, (4, 2), (queries, keys), (16, 24), shared=shared, causal=True, mask="float32", sinks=True)
+        for queries, keys in ((2, 70), (40, 50), (1, 1200))
+        for shared in ("kv", "k", "v", "q", "qv")
     ),
     *_variants(_FEW),
     *_variants(_SMALL),

@@ -227,8 +227,8 @@ def _torch_composites() -> Composites:
     def gelu(x: Any, bias: Any, approximate: str) -> Any:
         return operators.gelu.OPERATOR.checked_composite(x, bias, FORMS.index(approximate))[0]
 
-    def geglu(gate: Any, up: Any, approximate: str) -> Any:
-        return operators.geglu.OPERATOR.checked_composite(gate, up, FORMS.index(approximate))[0]
+    def geglu(gate: Any, up: Any, approximate: str, gate_first: bool) -> Any:
+        return operators.geglu.OPERATOR.checked_composite(gate, up, FORMS.index(approximate), gate_first)[0]
 
     def sdpa(*arguments: Any) -> Any:
         outputs = operators.sdpa.OPERATOR.checked_composite(*arguments[:-1])

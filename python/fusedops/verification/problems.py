@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,28 @@ def assert_accurate(
     assert error <= bound, f"error {error:.3g} above {bound:.3g} (error of the plain way: {naive_error:.3g})"
 
 
+# Where the tails that are judged begin and end: results stay normal numbers of float32.
+TAILS = {"none": (-12.5, -3.0), "tanh": (-9.5, -3.0), "sigmoid": (-45.0, -3.0)}
+TAIL_ENDS = {"float32": 1e-37, "float16": 2.0**-24, "bfloat16": 1e-37}  # below lies underflow
+ROUNDED_BY = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # the result, relatively
+
+
+def assert_tail_accurate(
+    framework: Framework, actual: Floats, exact: Floats, x: Floats, approximate: str, dtype: str
+) -> None:
+    """Require a small error relative to each single value of GELU, however tiny it is.
+
+    That is eight units of float32, and where the gate is a sigmoid two for each of its rounded argument; then
+    the dtype's. Composites have their framework's exponential, which may lose as much of any argument (MLX's on CPUs).
+    """
+    argument = np.zeros_like(x) if approximate == "none" else reference.sigmoid_argument(x, approximate)
+    if approximate == "none" and framework.tiny_terms > 1:
+        argument = x * x / 2
+    allowed = ROUNDED_BY[dtype] + (8 + 2 * np.abs(argument)) * 2.0**-23
+    error = np.abs(actual - exact) - TAIL_ENDS[dtype]
+    assert (error <= allowed * np.abs(exact)).all(), f"relative error {(error / np.abs(exact)).max():.3g}"
+
+
 class Operands:
     """Makes the operands of one case: arrays in the framework's form along with their exact values."""
 
@@ -71,6 +94,11 @@ class Operands:
         if first_column is not None:
             values[..., 0] = first_column
         return self.place(values, dtype, layout)
+
+    def tail(self, shape: tuple[int, ...], approximate: str, exact_sums: bool = False) -> tuple[Any, Any]:
+        """Return (array, float64 values) in GELU's negative tail; such that a bias can be added exactly, if asked."""
+        values = self.random.uniform(*TAILS[approximate], size=shape)
+        return self.place(np.round(values * 4) / 4 if exact_sums else values, "same", None)
 
     def packed(self, shape: tuple[int, int, int], nan: bool) -> tuple[Any, Any]:
         """Return the same of (length, heads, dimension): in memory heads first, or where those are swapped, second.
@@ -119,11 +147,19 @@ def check_rms_norm(framework: Framework, case: RmsNormCase, dtype: str) -> None:
 def check_gelu(framework: Framework, case: GeluCase, dtype: str) -> None:
     """Run a case and judge it."""
     operands = Operands(framework, case, dtype)
-    x, exact_x = operands.normal(case.shape)
+    if case.tail:
+        x, exact_x = operands.tail(case.shape, case.approximate, exact_sums=case.bias is not None)
+    else:
+        x, exact_x = operands.normal(case.shape)
     bias, exact_bias = operands.normal(case.shape[-1:], case.bias)
+    if case.tail and bias is not None:
+        bias, exact_bias = operands.place(np.round(exact_bias * 2) / 8, case.bias or "same", None)
     y = framework.operators.gelu(x, approximate=case.approximate, bias=bias)
     assert framework.dtype(y) == dtype
     exact = reference.gelu(exact_x, case.approximate, exact_bias)
+    if case.tail:
+        biased = exact_x if exact_bias is None else exact_x + exact_bias
+        return assert_tail_accurate(framework, framework.numpy(y), exact, biased, case.approximate, dtype)
     naive = reference.gelu(exact_x, case.approximate, exact_bias, Precision(dtype))
     assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
 
@@ -131,16 +167,20 @@ def check_gelu(framework: Framework, case: GeluCase, dtype: str) -> None:
 def check_geglu(framework: Framework, case: GegluCase, dtype: str) -> None:
     """Run a case and judge it."""
     operands = Operands(framework, case, dtype)
+    make_gate = functools.partial(operands.tail, approximate=case.approximate) if case.tail else operands.normal
     if case.packed:
-        gate, exact_packed = operands.normal((*case.shape[:-1], 2 * case.shape[-1]))
-        exact_gate, exact_up = np.split(exact_packed, 2, -1)
-        y = framework.operators.geglu(gate, approximate=case.approximate)
+        gate, exact_packed = make_gate((*case.shape[:-1], 2 * case.shape[-1]))
+        halves = np.split(exact_packed, 2, -1)
+        exact_gate, exact_up = halves if case.gate_first else reversed(halves)
+        y = framework.operators.geglu(gate, approximate=case.approximate, gate_first=case.gate_first)
     else:
-        gate, exact_gate = operands.normal(case.shape)
+        gate, exact_gate = make_gate(case.shape)
         up, exact_up = operands.normal(case.shape)
         y = framework.operators.geglu(gate, up, approximate=case.approximate)
     assert framework.dtype(y) == dtype
     exact = reference.geglu(exact_gate, exact_up, case.approximate)
+    if case.tail:
+        return assert_tail_accurate(framework, framework.numpy(y), exact, exact_gate, case.approximate, dtype)
     naive = reference.geglu(exact_gate, exact_up, case.approximate, Precision(dtype))
     assert_accurate(framework, framework.numpy(y), exact, naive, dtype)
 
@@ -149,9 +189,10 @@ def check_sdpa(framework: Framework, case: SdpaCase, dtype: str) -> None:
     """Run a case and judge it."""
     operands = Operands(framework, case, dtype)
     (query_heads, kv_heads), (queries, keys), (head_dim, value_dim) = case.heads, case.lengths, case.dims
-    q, exact_q = operands.normal((case.batch, query_heads, queries, head_dim), nan=case.nan == "q")
-    k, exact_k = operands.normal((case.batch, kv_heads, keys, head_dim), nan=case.nan == "k")
-    v, exact_v = operands.normal((case.batch, kv_heads, keys, value_dim), nan=case.nan == "v")
+    batch = {name: 1 if name in case.shared else case.batch for name in "qkv"}
+    q, exact_q = operands.normal((batch["q"], query_heads, queries, head_dim), nan=case.nan == "q")
+    k, exact_k = operands.normal((batch["k"], kv_heads, keys, head_dim), nan=case.nan == "k")
+    v, exact_v = operands.normal((batch["v"], kv_heads, keys, value_dim), nan=case.nan == "v")
     mask, exact_mask = None, None
     if case.mask == "bool":
         mask, exact_mask = operands.booleans(case.full_mask_shape())

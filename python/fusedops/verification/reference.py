@@ -72,9 +72,13 @@ def _exact_gate(x: Floats, approximate: str) -> Floats:
     """Return what gelu multiplies x by, without the cancellation that 1 + erf and 1 + tanh suffer in the tail."""
     if approximate == "none":
         return np.asarray(0.5 * _erfc(-x / math.sqrt(2)))
-    exponent = 1.702 * x if approximate == "sigmoid" else 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
     with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-exponent)))
+        return np.asarray(1 / (1 + np.exp(-sigmoid_argument(x, approximate))))
+
+
+def sigmoid_argument(x: Floats, approximate: str) -> Floats:
+    """Return what the gate of "tanh" or "sigmoid" is the sigmoid of."""
+    return 1.702 * x if approximate == "sigmoid" else 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
 
 
 def geglu(gate: Floats, up: Floats, approximate: str, rounded: Precision = EXACT) -> Floats:

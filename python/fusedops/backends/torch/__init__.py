@@ -145,15 +145,15 @@ def gelu(x: Tensor, bias: Tensor | None, approximate: str) -> Any:
     return differentiable(operators.gelu.OPERATOR, x, bias, form)
 
 
-def geglu(gate: Tensor, up: Tensor | None, approximate: str) -> Any:
+def geglu(gate: Tensor, up: Tensor | None, approximate: str, gate_first: bool) -> Any:
     """See fusedops.geglu."""
     form = _FORM_CODES[approximate]
     # A packed gate is not like the output, which a direct call needs one of its inputs to be.
-    if up is not None and not is_dynamo_compiling() and (y := _geglu_directly(gate, up, form)) is not None:
+    if up is not None and not is_dynamo_compiling() and (y := _geglu_directly(gate, up, form, gate_first)) is not None:
         return y
     if inference_suffices(gate, up):
-        return _geglu_inference(gate, up, form)
-    return differentiable(operators.geglu.OPERATOR, gate, up, form)
+        return _geglu_inference(gate, up, form, gate_first)
+    return differentiable(operators.geglu.OPERATOR, gate, up, form, gate_first)
 
 
 def sdpa(

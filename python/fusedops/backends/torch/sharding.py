@@ -71,21 +71,29 @@ def geglu_backward(_: Any, gate: Any, up: Any, *__: Any) -> Iterator[Split]:
 
 def sdpa(q: Any, k: Any, v: Any, mask: Any, sinks: Any, *_: Any) -> Iterator[Split]:
     """By batch and by heads."""
-    for dim in _attention_dims(q, k):
-        yield [Shard(dim)] * 2, [*[Shard(dim)] * 3, *_of_mask_and_sinks(mask, sinks, dim)]
+    for dim in _attention_dims(q, k, v):
+        yield [Shard(dim)] * 2, [*_of_queries_keys_values(q, k, v, dim), *_of_mask_and_sinks(mask, sinks, dim)]
 
 
 def sdpa_backward(
     grad_out: Any, grad_logsumexp: Any, q: Any, k: Any, v: Any, mask: Any, sinks: Any, *_: Any
 ) -> Iterator[Split]:
-    """As sdpa; a mask or sinks that all parts share get the sum of their gradients."""
-    for dim in _attention_dims(q, k):
-        shared = _of_mask_and_sinks(mask, sinks, dim)
-        yield [*[Shard(dim)] * 3, *map(_gradient_of, shared)], [*[Shard(dim)] * 5, *shared]
+    """As sdpa; what all parts share gets the sum of their gradients."""
+    for dim in _attention_dims(q, k, v):
+        inputs = [*_of_queries_keys_values(q, k, v, dim), *_of_mask_and_sinks(mask, sinks, dim)]
+        yield [*map(_gradient_of, inputs)], [*[Shard(dim)] * 2, *inputs]
 
 
-def _attention_dims(q: Any, k: Any) -> list[int]:
-    return [0, 1] if _heads_stay_together(q, k) else [0]
+def _attention_dims(q: Any, k: Any, v: Any) -> Iterator[int]:
+    if any(tensor.shape[0] > 1 for tensor in (q, k, v)):
+        yield 0
+    if _heads_stay_together(q, k):
+        yield 1
+
+
+def _of_queries_keys_values(q: Any, k: Any, v: Any, dim: int) -> Placements:
+    """Return their placements; a batch of one serves all parts."""
+    return [Shard(dim) if dim else _where_it_counts(tensor, dim) for tensor in (q, k, v)]
 
 
 def _heads_stay_together(q: Any, k: Any) -> bool:

@@ -59,6 +59,16 @@ class Sizes(NamedTuple):
         return tensor.reshape(self.batch, self.kv_heads * self.group, self.query_length, tensor.shape[-1])
 
 
+def batch_of(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    """Return the batch of the output: an array with a batch of one serves every other's."""
+    return next((tensor.shape[0] for tensor in (q, k, v) if tensor.shape[0] != 1), 1)
+
+
+def _in_full(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    batch = batch_of(q, k, v)
+    return q.expand(batch, -1, -1, -1), k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)
+
+
 def _sizes(q: Tensor, k: Tensor) -> Sizes:
     batch, query_heads, query_length, _ = q.shape
     _, kv_heads, key_length, _ = k.shape
@@ -186,11 +196,13 @@ def check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | 
 
 
 def fake(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | None, *options: Any) -> Outputs:
-    return q.new_empty((*q.shape[:-1], v.shape[-1])), q.new_empty(q.shape[:-1], dtype=torch.float32)
+    rows = (batch_of(q, k, v), *q.shape[1:-1])
+    return q.new_empty((*rows, v.shape[-1])), q.new_empty(rows, dtype=torch.float32)
 
 
 def composite(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, sinks: Tensor | None, *options: Any) -> Outputs:
     refuse_deterministic(Options(*options).deterministic, q)
+    q, k, v = _in_full(q, k, v)
     sizes = _sizes(q, k)
     scores = _scores(q, k, mask, sizes, Options(*options))
     logsumexp = torch.logsumexp(scores.masked, dim=-1, keepdim=True)
@@ -220,7 +232,8 @@ def gradients(
     tensors: tuple[Any, ...], options: Options, needed: tuple[bool, ...], grad_out: Tensor, grad_logsumexp: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of q, k, v, mask and sinks, or None where not needed."""
-    q, k, v, mask, sinks = tensors
+    mask, sinks = tensors[3:]
+    q, k, v = _in_full(*tensors[:3])
     needs_q, needs_k, needs_v, needs_mask, needs_sinks = needed
     sizes, dtype = _sizes(q, k), compute_dtype(q)
     grad_q = grad_k = grad_v = grad_mask = grad_sinks = None
@@ -229,7 +242,7 @@ def gradients(
     weights, sink_weights = _softmax(scores, None if sinks is None else _grouped_sinks(sinks, sizes, dtype))
     grad_rows = sizes.by_row(grad_out.to(dtype))
     if needs_v:
-        grad_v = _values_gradient(weights, grad_rows, visible, sizes).to(v.dtype)
+        grad_v = _as(tensors[2], _values_gradient(weights, grad_rows, visible, sizes))
 
     grad_weights = sizes.by_group(grad_rows @ v.to(dtype).mT)
     # What the normalisation takes from every score of a row, less what the row's logsumexp asks for.
@@ -237,19 +250,24 @@ def gradients(
     shared = shared - sizes.by_group(grad_logsumexp.unsqueeze(-1))
     grad_scores = _hide(weights * (grad_weights - shared), visible)
     if needs_mask:
-        grad_mask = sizes.by_head(grad_scores).sum_to_size(mask.shape).to(mask.dtype)
+        grad_mask = _as(mask, sizes.by_head(grad_scores))
     if sink_weights is not None and needs_sinks:
-        grad_sinks = -sizes.by_head(sink_weights * shared).sum((2, 3)).sum_to_size(sinks.shape).to(sinks.dtype)
+        grad_sinks = _as(sinks, -sizes.by_head(sink_weights * shared).sum((2, 3)))
 
     if options.softcap is not None:
         grad_scores = grad_scores * _hide(1 - (scores.capped / options.softcap).square(), visible)
     grad_products = sizes.by_row(grad_scores * _scale(q, options))
     # What is not finite in q or k has made its scores NaN, so that the gradients of who sees it are NaN already.
     if needs_q:
-        grad_q = sizes.by_head(grad_products @ _finite(k.to(dtype), visible)).to(q.dtype)
+        grad_q = _as(tensors[0], sizes.by_head(grad_products @ _finite(k.to(dtype), visible)))
     if needs_k:
-        grad_k = (grad_products.mT @ _finite(sizes.by_row(q.to(dtype)), visible)).to(k.dtype)
+        grad_k = _as(tensors[1], grad_products.mT @ _finite(sizes.by_row(q.to(dtype)), visible))
     return grad_q, grad_k, grad_v, grad_mask, grad_sinks
+
+
+def _as(tensor: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient summed to the tensor's shape, and then rounded to its dtype."""
+    return gradient.sum_to_size(tensor.shape).to(tensor.dtype)
 
 
 def composite_backward(
@@ -321,7 +339,8 @@ def vmap(
 ) -> Outputs:
     """Fold the mapped dimension into the batch."""
     q, k, v = (batch_first(tensor, dim, batch_size) for tensor, dim in zip((q, k, v), in_dims[:3], strict=True))
-    batch = q.shape[1]
+    batch = batch_of(q[0], k[0], v[0])
+    q, k, v = (tensor.expand(-1, batch, -1, -1, -1) for tensor in (q, k, v))
     if mask is not None:
         mask = _fold_mask(mask, in_dims[3], batch_size, batch)
     if sinks is not None and (in_dims[4] is not None or sinks.dim() == 2):
