@@ -6,7 +6,9 @@ namespace fusedops {
 namespace {
 
 void check_eps(double eps) {
-  if (eps != 0) checks::positive("eps", eps);
+  const auto rounded = static_cast<float>(eps);
+  if (eps != 0 && !(rounded > 0 && std::isfinite(rounded)))
+    checks::fail<ValueError>("eps must be 0, or positive and finite in float32, got ", eps);
 }
 
 // x's dtype, or float32 beside 16-bit x: then the sum is not rounded.

@@ -79,7 +79,7 @@ def test_every_argument_of_every_backward_kernel() -> None:
         x, column = R(4, 8), R(4)
         assert refused(ops.rms_norm_backward, (x, R(4, 8), column, R(4, 8), R(8), 1e-6, 0.0)) == 10
         assert refused(ops.gelu_backward, (x, R(4, 8), R(8), 0)) == 6
-        assert refused(ops.geglu_backward, (x, R(4, 8), R(4, 8), 0)) == 6
+        assert refused(ops.geglu_backward, (x, R(4, 8), R(4, 8), 0, True)) == 6
         """
     )
 

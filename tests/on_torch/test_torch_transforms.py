@@ -35,8 +35,8 @@ def call(problem: Problem, *arguments: Any) -> Any:
     if name in ATTENTION:
         outputs = getattr(backend, name)(*arguments, True)
         return tuple(torch.where(output.isneginf(), 0, output) for output in outputs)
-    *tensors, form = arguments
-    return getattr(backend, name)(*tensors, ("none", "tanh", "sigmoid")[form])
+    first, second, form, *options = arguments
+    return getattr(backend, name)(first, second, ("none", "tanh", "sigmoid")[form], *options)
 
 
 def composite(problem: Problem, *arguments: Any) -> Any:

@@ -22,7 +22,7 @@ from . import direct, library, operators
 from .library import describe
 from .modes import differentiable, inference_suffices
 from .operators.gelu import FORMS
-from .tensors import has_values, in_public_terms, is_fake, kind, override, refusal
+from .tensors import has_values, in_public_terms, is_fake, kind, missing_memory, override, refusal
 
 __all__ = [
     "ARRAY_TYPE",

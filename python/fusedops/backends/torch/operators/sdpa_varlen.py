@@ -111,8 +111,7 @@ class Sequences:
 
     def packed(self, padded: Sequence[Tensor]) -> Tensor:
         """Each group's (sequences, heads, longest, n) -> (total, heads, n)."""
-        rows = [each.transpose(1, 2) for each in padded]
-        return torch.cat([each.reshape(-1, *each.shape[2:]) for each in rows])[self.rows]
+        return torch.cat([each.transpose(1, 2).flatten(0, 1) for each in padded])[self.rows]
 
 
 def _fit(cu_seqlens: Tensor, total: int, max_length: int) -> Tensor:
