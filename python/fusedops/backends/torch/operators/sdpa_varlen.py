@@ -111,7 +111,9 @@ class Sequences:
 
     def packed(self, padded: Sequence[Tensor]) -> Tensor:
         """Each group's (sequences, heads, longest, n) -> (total, heads, n)."""
-        return torch.cat([each.transpose(1, 2).flatten(0, 1) for each in padded])[self.rows]
+        rows = [each.transpose(1, 2) for each in padded]
+        # Without -1 and flatten(): the one fails on empty rows, the other under autograd's vmap over cotangents.
+        return torch.cat([each.reshape(each.shape[0] * each.shape[1], *each.shape[2:]) for each in rows])[self.rows]
 
 
 def _fit(cu_seqlens: Tensor, total: int, max_length: int) -> Tensor:
