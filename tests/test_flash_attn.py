@@ -117,7 +117,13 @@ NO_NUMBERS: list[tuple[dict[str, Any], str]] = [
     for name in ("dropout_p", "softmax_scale", "softcap")
     for value, kind in ((True, "bool"), (False, "bool"), (np.False_, "numpy.bool"), ("0", "str"))
 ]
-NO_NUMBERS.append(({"window_size": (True, 0)}, "window must be made of ints or None, got True"))
+NO_NUMBERS += [
+    ({"window_size": (True, 0)}, "window_size must be a pair of ints, got bool"),
+    ({"window_size": (1.5, 0)}, "window_size must be a pair of ints, got float"),
+    ({"window_size": (np.ones(2), 0)}, "window_size must be a pair of ints, got numpy.ndarray"),
+    ({"causal": np.ones(2)}, "causal must be a bool, got numpy.ndarray"),
+    ({"return_attn_probs": np.ones(2)}, "return_attn_probs must be a bool, got numpy.ndarray"),
+]
 
 
 @on_every_backend

@@ -58,7 +58,7 @@ def run(package: Path, library: str, arguments: Sequence[str], **environment: st
         "PYTHONPATH": os.pathsep.join([str(package), str(ROOT / "tests")]),
         # Python is no C++ program: the runtime must find libstdc++, whose functions it wraps.
         "LD_PRELOAD": f"{runtime(library)} {runtime('libstdc++.so.6')}",
-        # Python frees little at its end. Frames that outlive their call are not aligned for AVX-512 by GCC 13 and older.
+        # Python frees little at its end. Frames that are to outlive their call are not aligned for AVX-512 by GCC 13.
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "TSAN_OPTIONS": f"halt_on_error=1:suppressions={HERE / 'threads.supp'}",

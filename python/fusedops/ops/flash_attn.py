@@ -9,6 +9,7 @@ from typing import Any
 
 from fusedops.backends import backend_of
 from fusedops.ops._errors import as_number, kind_of
+from fusedops.ops._integers import integer
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
 
@@ -76,7 +77,7 @@ def flash_attn_func(
     _refuse(dropout_p, alibi_slopes)
     options = _options(softmax_scale, causal, window_size, softcap, sinks)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
-    if not return_attn_probs:
+    if not _truth("return_attn_probs", return_attn_probs):
         return sdpa(*arrays, **options).swapaxes(1, 2)
     out, logsumexp = sdpa(*arrays, return_lse=True, **options)
     return out.swapaxes(1, 2), logsumexp, None
@@ -162,7 +163,7 @@ def flash_attn_varlen_func(
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
     options = _options(softmax_scale, causal, window_size, softcap, sinks)
     options |= {"max_seqlen_q": max_seqlen_q, "max_seqlen_k": max_seqlen_k}
-    if not return_attn_probs:
+    if not _truth("return_attn_probs", return_attn_probs):
         return sdpa_varlen(*arrays, **options)
     return *sdpa_varlen(*arrays, return_lse=True, **options), None
 
@@ -181,16 +182,27 @@ def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, si
         left, right = window_size
     except (TypeError, ValueError):
         raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}") from None
-    if not isinstance(causal, int):
-        raise TypeError(f"causal must be a bool, got {kind_of(causal)}")
-    sides = tuple(None if side == -1 else side for side in (left, right))
     return {
         "scale": None if softmax_scale is None else as_number("softmax_scale", softmax_scale),
-        "causal": bool(causal),
-        "window": sides,
+        "causal": _truth("causal", causal),
+        "window": (_window_side(left), _window_side(right)),
         "softcap": as_number("softcap", softcap) or None,
         "sinks": sinks,
     }
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
+    return bool(value)
+
+
+def _window_side(side: Any) -> int | None:
+    try:
+        length = None if side is None else integer(side)
+    except TypeError:
+        raise TypeError(f"window_size must be a pair of ints, got {kind_of(side)}") from None
+    return None if length == -1 else length
 
 
 def _swapped(name: str, array: Any) -> Any:
