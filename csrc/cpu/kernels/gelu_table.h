@@ -96,7 +96,7 @@ class Gelu {
     const Vec shifter =
         splat(12582912.f);  // adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa
     const Vec shifted = a * splat(Table::density) + shifter;
-    const Vec position = a * splat(Table::density) - (shifted - shifter);
+    const Vec position = multiply_subtract(a, splat(Table::density), shifted - shifter);
     Vec gate = coefficient(Table::degree, shifted);
 #pragma GCC unroll 5
     for (int power = Table::degree - 1; power >= 0; --power)
