@@ -199,6 +199,12 @@ TABLE: list[Row] = [
     ),
     ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=np.True_), TypeError, r"max_seqlen_k must be an int"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, scale=True), TypeError, r"scale must be a number, got bool"),
+    (
+        "sdpa_varlen",
+        lambda m: varlen_arguments(m, softcap=Fraction(1, 10**400)),
+        ValueError,
+        r"softcap must be .* in float32",
+    ),
     ("sdpa_varlen", lambda m: varlen_arguments(m, softcap=1e-50), ValueError, r"softcap must be .* in float32"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, max_seqlen_k=-1), ValueError, r"max_seqlen_k must not be negative"),
     ("sdpa_varlen", lambda m: varlen_arguments(m, sinks=m(2)), ValueError, r"sinks must have shape \(4,\)"),
@@ -268,6 +274,7 @@ TABLE: list[Row] = [
     ),
     ("rms_norm", lambda m: rms_norm_arguments(m, eps="small"), TypeError, r"eps must be a number, got str"),
     ("rms_norm", lambda m: rms_norm_arguments(m, weight_offset=math.inf), ValueError, r"weight_offset must be finite"),
+    ("rms_norm", lambda m: rms_norm_arguments(m, eps=Fraction(1, 10**400)), ValueError, r"eps must be .* in float32"),
     ("rms_norm", lambda m: rms_norm_arguments(m, eps=1e-46), ValueError, r"eps must be .* in float32, got 1e-46"),
     ("rms_norm", lambda m: rms_norm_arguments(m, eps=1e39), ValueError, r"eps must be .* in float32, got 1e\+39"),
     (

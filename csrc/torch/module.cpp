@@ -38,10 +38,13 @@ void register_cpu_kernels(const std::string& dispatch_key) { register_kernels(&K
 void register_mps_kernels(const std::string& dispatch_key) { register_kernels(&Kernel::on_mps, dispatch_key); }
 
 // Torch makes a RuntimeError of whatever a kernel throws. So the exception itself is raised by the interpreter, before
-// it runs the caller's next bytecode.
+// it runs the caller's next bytecode. Under torch.func that may be one which puts its levels back in order: there the
+// call ends first.
 void raise_if_interrupted() {
   const nb::gil_scoped_acquire gil;
-  if (!PyErr_CheckSignals()) return;
+  const nb::object transforms_active =
+      nb::module_::import_("torch").attr("_C").attr("_are_functorch_transforms_active");
+  if (nb::cast<bool>(transforms_active()) || !PyErr_CheckSignals()) return;
   const auto raise = [](void* argument) {
     const std::unique_ptr<nb::python_error> error(static_cast<nb::python_error*>(argument));
     error->restore();

@@ -141,6 +141,40 @@ def test_what_backward_needs() -> None:
     )
 
 
+def test_composites() -> None:
+    """By forward-mode AD, second derivatives, and what backward passes have saved."""
+    run_script(
+        """
+        def freed(tensor):
+            tensor.data.untyped_storage().resize_(0)
+            return tensor
+
+        def backward_without(saved, output, **options):
+            freed(saved)
+            with pytest.raises(RuntimeError, match="memory|storage"):
+                output.sum().backward(**options)
+
+        q, sinks = R(1, 2, 4, 8).requires_grad_(), R(2).requires_grad_()
+        backward_without(sinks, fusedops.sdpa(q, q, q, sinks=sinks))
+        packed, ends = R(4, 2, 8).requires_grad_(), torch.tensor([0, 4], dtype=torch.int32)
+        lengths = {"max_seqlen_q": 4, "max_seqlen_k": 4}
+        backward_without(ends, fusedops.sdpa_varlen(packed, packed, packed, ends, ends.clone(), **lengths))
+        for operator in (fusedops.rms_norm, fusedops.gelu, fusedops.geglu):
+            x = R(2, 8).requires_grad_()
+            backward_without(x, operator(x), create_graph=True)
+
+        x, eight, one = R(2, 8), without_memory(R(8)), without_memory(R(1))
+        for function in (
+            lambda a: fusedops.rms_norm(a, eight),
+            lambda a: fusedops.gelu(a, bias=eight),
+            lambda a: fusedops.sdpa(*[a[None, None]] * 3, sinks=one),
+        ):
+            with pytest.raises((RuntimeError, ValueError), match="memory"):
+                torch.func.jvp(function, (x,), (x,))
+        """
+    )
+
+
 def test_empty_tensors_need_no_memory() -> None:
     x = torch.randn(0, 8)
     x.untyped_storage().resize_(0)

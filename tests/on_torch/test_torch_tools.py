@@ -157,6 +157,7 @@ TRACED: dict[str, tuple[Any, Callable[..., Any], Tensor, Any]] = {
     "parameter": (fusedops.rms_norm, lambda x, w, eps: fusedops.rms_norm(X, x[0], eps), X, 1e-3),
     "gelu": (fusedops.gelu, lambda x, w, form: fusedops.gelu(x, approximate=form, bias=w), X, "tanh"),
     "geglu": (fusedops.geglu, lambda x, w, form: fusedops.geglu(x, approximate=form), X, "sigmoid"),
+    "geglu, up first": (fusedops.geglu, lambda x, w, first: fusedops.geglu(x, gate_first=first), X, False),
     "sdpa": (fusedops.sdpa, lambda x, w, window: fusedops.sdpa(x, KV, KV, window=window, causal=True), Q, 3),
     "sdpa_varlen": (
         fusedops.sdpa_varlen,

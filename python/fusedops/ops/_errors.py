@@ -70,9 +70,12 @@ def as_number(name: str, value: Any) -> float:
         why = ", which would get no gradient" if hasattr(value, "__dlpack__") else ""
         raise TypeError(f"{name} must be a number, got {kind_of(value)}{why}")
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+    if number == 0 and value != 0:  # an exact number that no float is as small as
+        return math.ulp(0.0) if value > 0 else -math.ulp(0.0)
+    return number
 
 
 def require_string(name: str, value: Any) -> None:

@@ -32,12 +32,13 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: Approximate = "n
         ValueError: The shapes do not fit, gate cannot be halved, `approximate` is unknown, or gate_first is False
             with `up`.
     """
-    require_bool("gate_first", gate_first)
     backend = backend_of(gate, "gate")
     if backend.is_overridden(gate, up):
-        overridden: Any = backend.override(geglu, {"gate": gate}, {"up": up, "approximate": approximate})
+        given = {"up": up, "approximate": approximate, "gate_first": gate_first}
+        overridden: Any = backend.override(geglu, {"gate": gate}, given)
         if overridden is not NotImplemented:
             return overridden  # type: ignore[no-any-return]
+    require_bool("gate_first", gate_first)
     try:
         result: Array = backend.geglu(gate, up, approximate, gate_first)
         return result

@@ -18,7 +18,7 @@ from fusedops import _torch
 
 from .modes import inference_suffices
 from .on_import import on_import
-from .tensors import refusal
+from .tensors import refusal, require_memory
 
 NAMESPACE = "fusedops"
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -56,6 +56,12 @@ class Backward:
     def has_kernel(self, device_type: str) -> bool:
         """Return whether there is a native kernel for tensors of that device, once all are registered."""
         return _has_kernel(f"{NAMESPACE}::{self.name}", device_type)
+
+    def checked_composite(self, *arguments: Any) -> Outputs:
+        """Compute the outputs with torch's own operators."""
+        assert self.composite is not None
+        require_memory(arguments)
+        return self.composite(*arguments)
 
     def runs_on(self, device_type: str) -> bool:
         """Return whether the operator takes tensors of that device."""
@@ -133,6 +139,7 @@ class Operator:
         if self.autocast and device_type in AUTOCAST_DEVICES and torch.is_autocast_enabled(device_type):
             arguments = self.autocast(device_type, *arguments)
         self._validate(arguments)
+        require_memory(arguments)
         with _without_autocast(device_type):
             return self.composite(*arguments)
 
@@ -145,6 +152,7 @@ class Operator:
             fused = self.fused_backward
             if fused and fused.runs_on(device_type) and not torch.is_grad_enabled() and inference_suffices():
                 return fused.call(ctx, *cotangents)
+            require_memory((*ctx.saved_tensors, *cotangents))
             return self.backward(ctx, *cotangents)
 
     def checked_fake(self, *arguments: Any) -> Outputs:
@@ -309,7 +317,7 @@ def _define_backward(library: Any, kernel: Backward) -> None:
     library.define(f"{kernel.name}({kernel.arguments}) -> ({returns})", tags=(torch.Tag.pt2_compliant_tag,))
     torch.library.register_fake(f"{NAMESPACE}::{kernel.name}", kernel.fake, lib=library)
     if kernel.composite is not None:
-        library.impl(kernel.name, kernel.composite, "CompositeExplicitAutograd")
+        library.impl(kernel.name, kernel.checked_composite, "CompositeExplicitAutograd")
 
 
 def _register_autocast(

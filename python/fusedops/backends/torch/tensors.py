@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -31,7 +31,8 @@ def refusal(tensor: Tensor) -> str | None:
 
 def missing_memory(tensor: Tensor) -> str | None:
     """Return in words why a plain tensor's storage does not hold its elements (FSDP frees storages), or None."""
-    if type(tensor) not in PLAIN_TYPES or not torch._C._has_storage(tensor) or tensor.numel() == 0:
+    is_wrapper = torch._C._functorch.is_functorch_wrapped_tensor(tensor) or not torch._C._has_storage(tensor)
+    if type(tensor) not in PLAIN_TYPES or is_wrapper or tensor.numel() == 0:
         return None
     last = tensor.storage_offset() + sum(
         (extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride(), strict=True)
@@ -40,6 +41,13 @@ def missing_memory(tensor: Tensor) -> str | None:
     if needed <= held:
         return None
     return f"a tensor whose storage was freed or made smaller: it holds {held} bytes of {needed}"
+
+
+def require_memory(values: Iterable[Any]) -> None:
+    """Raise a RuntimeError, as kernels do, where a tensor's storage was freed: torch's own operations might read it."""
+    for value in values:
+        if isinstance(value, Tensor) and (fault := missing_memory(value)):
+            raise RuntimeError(f"tensors must have memory for all their elements, got {fault}")
 
 
 def has_values(tensor: Tensor) -> bool:
@@ -91,7 +99,7 @@ def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "mask": None, "causal": bias.variant.name.lower()}
 
 
-def _require_memory(arguments: dict[str, Any]) -> None:
+def _require_readable(arguments: dict[str, Any]) -> None:
     """Raise the TypeError that names a tensor which operators cannot read. Nobody is asked what the tensor says."""
     with torch._C.DisableTorchFunction():
         for name, value in arguments.items():
@@ -107,7 +115,7 @@ def override(function: Callable[..., Any], required: dict[str, Any], options: di
     arguments = in_public_terms({**required, **options})
     if torch.compiler.is_dynamo_compiling():
         return function(**arguments) if is_causal_bias(options.get("mask")) else NotImplemented
-    _require_memory(arguments)
+    _require_readable(arguments)
     positional = tuple(arguments[name] for name in required)
     keywords = {name: arguments[name] for name in options}
     return handle_torch_function(function, tuple(arguments.values()), *positional, **keywords)
