@@ -27,6 +27,13 @@ Library: Any = torch.library.Library  # its methods carry no types
 Outputs = tuple[Tensor, ...]
 
 
+def saved_tensors(ctx: Any) -> Any:
+    """Return what a composite of gradients was left. Once only: hooks may compute it anew, as checkpointing does."""
+    tensors = ctx.saved_tensors
+    require_memory(tensors)
+    return tensors
+
+
 @dataclass
 class Backward:
     """An operator's gradients as an operator of its own, which has no gradient itself.
@@ -152,7 +159,7 @@ class Operator:
             fused = self.fused_backward
             if fused and fused.runs_on(device_type) and not torch.is_grad_enabled() and inference_suffices():
                 return fused.call(ctx, *cotangents)
-            require_memory((*ctx.saved_tensors, *cotangents))
+            require_memory(cotangents)
             return self.backward(ctx, *cotangents)
 
     def checked_fake(self, *arguments: Any) -> Outputs:

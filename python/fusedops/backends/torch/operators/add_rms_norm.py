@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusedops import _core
 
-from ..library import Operator, Outputs, batch_first, describe, describe_optional, rounded, rowwise
+from ..library import Operator, Outputs, batch_first, describe, describe_optional, rounded, rowwise, saved_tensors
 from . import rms_norm
 from .rms_norm import autocast_operands, fused_gradients, gradients, normalize_to
 
@@ -37,7 +37,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 
 
 def backward(ctx: Any, grad_y: Tensor, grad_total: Tensor, grad_reciprocal_rms: Tensor) -> tuple[Tensor | None, ...]:
-    total, weight, reciprocal_rms = ctx.saved_tensors
+    total, weight, reciprocal_rms = saved_tensors(ctx)
     grad_normed, grad_weight = gradients(total, weight, ctx.weight_offset, reciprocal_rms, grad_y, grad_reciprocal_rms)
     grad_total = (grad_normed + grad_total).to(total.dtype)
     needs_x, needs_residual, needs_weight = ctx.needs_input_grad[:3]

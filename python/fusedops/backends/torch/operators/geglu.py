@@ -18,6 +18,7 @@ from ..library import (
     describe,
     describe_optional,
     rounded,
+    saved_tensors,
     to_widest_dtype,
 )
 from .gelu import FORMS, activation, activation_backward
@@ -52,7 +53,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    gate, up = ctx.saved_tensors
+    gate, up = saved_tensors(ctx)
     left, right = _halves(gate, up, ctx.gate_first)
     gradient = gradient.to(left.dtype)
     grad_left = activation_backward(gradient * right, left, ctx.form)

@@ -20,6 +20,7 @@ from ..library import (
     describe_optional,
     rounded,
     rowwise,
+    saved_tensors,
 )
 
 FORMS = ("none", "tanh", "sigmoid")  # by the value of csrc/ops/gelu.h's GeluForm
@@ -128,7 +129,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    x, bias = ctx.saved_tensors
+    x, bias = saved_tensors(ctx)
     biased = _biased(x, bias)
     grad_biased = activation_backward(gradient.to(biased.dtype), biased, ctx.form)
     grad_bias = None if bias is None else grad_biased.sum_to_size(bias.shape)

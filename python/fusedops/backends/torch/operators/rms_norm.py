@@ -20,6 +20,7 @@ from ..library import (
     describe_optional,
     rounded,
     rowwise,
+    saved_tensors,
     to_widest_dtype,
 )
 
@@ -97,7 +98,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 
 
 def backward(ctx: Any, grad_y: Tensor, grad_reciprocal_rms: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, reciprocal_rms = ctx.saved_tensors
+    x, weight, reciprocal_rms = saved_tensors(ctx)
     grad_x, grad_weight = gradients(x, weight, ctx.weight_offset, reciprocal_rms, grad_y, grad_reciprocal_rms)
     needs_x, needs_weight = ctx.needs_input_grad[:2]
     return rounded(grad_x, x, needs_x), rounded(grad_weight, weight, needs_weight), None, None

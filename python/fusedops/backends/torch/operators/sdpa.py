@@ -17,7 +17,17 @@ from torch import Tensor
 
 from fusedops import _core
 
-from ..library import Backward, Operator, Outputs, autocast_to, batch_first, compute_dtype, describe, describe_optional
+from ..library import (
+    Backward,
+    Operator,
+    Outputs,
+    autocast_to,
+    batch_first,
+    compute_dtype,
+    describe,
+    describe_optional,
+    saved_tensors,
+)
 
 _UPPER_LEFT = 2  # of csrc/ops/sdpa.h's Causal; anything but 0 is causal
 
@@ -224,7 +234,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 
 
 def backward(ctx: Any, grad_out: Tensor, grad_logsumexp: Tensor) -> tuple[Tensor | None, ...]:
-    gradients_of = gradients(ctx.saved_tensors, ctx.options, ctx.needs_input_grad[:5], grad_out, grad_logsumexp)
+    gradients_of = gradients(saved_tensors(ctx), ctx.options, ctx.needs_input_grad[:5], grad_out, grad_logsumexp)
     return *gradients_of, *(None,) * len(ctx.options)
 
 

@@ -27,6 +27,7 @@ from ..library import (
     describe,
     describe_optional,
     rounded,
+    saved_tensors,
 )
 from ..tensors import has_values
 from . import sdpa
@@ -239,7 +240,7 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
 
 def backward(ctx: Any, grad_out: Tensor, grad_logsumexp: Tensor) -> tuple[Tensor | None, ...]:
     needed = _output_mask(ctx)
-    grad_q, grad_k, grad_v, grad_sinks = gradients(ctx.saved_tensors, ctx.options, needed, grad_out, grad_logsumexp)
+    grad_q, grad_k, grad_v, grad_sinks = gradients(saved_tensors(ctx), ctx.options, needed, grad_out, grad_logsumexp)
     return grad_q, grad_k, grad_v, None, None, grad_sinks, *(None,) * len(ctx.options)
 
 
