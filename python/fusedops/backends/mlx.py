@@ -7,12 +7,11 @@ import math
 import sys
 from importlib import metadata
 from types import ModuleType
-from typing import Any
 
 import mlx.core as mx
 
 from fusedops import _build_config, _core
-from fusedops.backends import Execution
+from fusedops.backends import Execution, plain
 from fusedops.backends.plans import ArrayLayout
 
 _INSTALLED: str = vars(mx)["__version__"]  # which MLX's stubs leave out
@@ -70,9 +69,12 @@ geglu = _native.geglu
 sdpa = _native.sdpa
 sdpa_varlen = _native.sdpa_varlen
 
-
-def missing_memory(array: mx.array) -> None:
-    """Return None: arrays have memory."""
+in_public_terms = plain.in_public_terms
+is_overridden = plain.is_overridden
+is_tracing = plain.is_tracing
+missing_memory = plain.missing_memory
+override = plain.override
+refusal = plain.refusal
 
 
 def known_integers(array: mx.array) -> None:
@@ -109,27 +111,3 @@ def gradients(operator: str, array: mx.array) -> str:
     """Return what computes an operator's gradients: attention has no kernels for them, and only CPUs have others."""
     has_kernels = mx.default_device().type == mx.cpu and not operator.startswith("sdpa")
     return "kernels" if has_kernels else "composite"
-
-
-def refusal(array: mx.array) -> None:
-    """Return None: MLX has no arrays that are not what they hold."""
-
-
-def is_overridden(*arrays: mx.array) -> bool:
-    """Return False: MLX has no such protocol."""
-    return False
-
-
-def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Call the function."""
-    return function(*required.values(), **options)
-
-
-def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments as they are."""
-    return arguments
-
-
-def is_tracing(*arguments: Any) -> bool:
-    """Return False: nothing traces Python code here."""
-    return False

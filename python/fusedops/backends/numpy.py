@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusedops import _core
-from fusedops.backends import Execution
+from fusedops.backends import Execution, plain
 from fusedops.backends.plans import ArrayLayout
 from fusedops.ops._errors import kind_of
 
@@ -16,6 +16,12 @@ Array = NDArray[Any]
 
 ARRAY_TYPE = np.ndarray
 ARRAY_TYPE_NAME = "numpy.ndarray"
+
+in_public_terms = plain.in_public_terms
+is_overridden = plain.is_overridden
+is_tracing = plain.is_tracing
+missing_memory = plain.missing_memory
+override = plain.override
 
 
 def describe(array: Array) -> tuple[str, tuple[int, ...]]:
@@ -65,30 +71,6 @@ def refusal(array: Array) -> str | None:
 def _require_plain(array: Array) -> None:
     if problem := refusal(array):
         raise TypeError(problem)
-
-
-def is_overridden(*arrays: Array) -> bool:
-    """Return False: types that take numpy's functions over are refused."""
-    return False
-
-
-def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Call the function."""
-    return function(*required.values(), **options)
-
-
-def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments as they are."""
-    return arguments
-
-
-def is_tracing(*arguments: Any) -> bool:
-    """Return False: nothing traces Python code here."""
-    return False
-
-
-def missing_memory(array: Array) -> None:
-    """Return None: arrays have memory."""
 
 
 def known_integers(array: Array) -> list[int]:

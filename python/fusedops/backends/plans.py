@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusedops import _core
-from fusedops.backends import Execution
+from fusedops.backends import Execution, plain
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ Layout = tuple[str, tuple[int, ...], tuple[int, ...], int]
 
 ARRAY_TYPE = ArrayLayout
 ARRAY_TYPE_NAME = "fusedops.backends.plans.ArrayLayout"
+
+in_public_terms = plain.in_public_terms
+is_overridden = plain.is_overridden
+is_tracing = plain.is_tracing
+missing_memory = plain.missing_memory
+override = plain.override
+refusal = plain.refusal
 
 
 def describe(array: ArrayLayout) -> tuple[str, tuple[int, ...]]:
@@ -57,30 +64,6 @@ def kind(array: ArrayLayout) -> str:
 def gradients(operator: str, array: ArrayLayout) -> str:
     """Return "none"."""
     return "none"
-
-
-def refusal(array: ArrayLayout) -> None:
-    """Return None: a layout is all that there is."""
-
-
-def is_overridden(*arrays: ArrayLayout) -> bool:
-    """Return False: nothing takes functions of layouts over."""
-    return False
-
-
-def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Call the function."""
-    return function(*required.values(), **options)
-
-
-def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments as they are."""
-    return arguments
-
-
-def is_tracing(*arguments: Any) -> bool:
-    """Return False: nothing traces Python code here."""
-    return False
 
 
 def _native(array: ArrayLayout) -> Layout:
@@ -119,10 +102,6 @@ def sdpa(
     """Return the plan of fusedops.sdpa; the options are those of Backend.sdpa."""
     arrays = (_native(q), _native(k), _native(v), _native_optional(mask), _native_optional(sinks))
     return _core.plan_sdpa(*arrays, *options)
-
-
-def missing_memory(array: ArrayLayout) -> None:
-    """Return None: layouts need no memory."""
 
 
 def known_integers(array: ArrayLayout) -> None:
