@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SimulatorError
-from ..run.arguments import MAXIMUM_BUFFERS
+from ..translate.declarations import MAXIMUM_BUFFERS
 
 Array = NDArray[Any]
 

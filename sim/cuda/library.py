@@ -12,7 +12,6 @@ import numpy as np
 
 from ..errors import SimulatorError
 from ..run.arguments import (
-    MAXIMUM_BUFFERS,
     ORDERS,
     Array,
     Buffer,
@@ -30,6 +29,7 @@ from ..run.arguments import (
 from ..run.library import Source
 from ..translate import translate
 from ..translate.cuda import entry_point
+from ..translate.declarations import MAXIMUM_BUFFERS
 from .compile import compile_cubin
 from .driver import NOT_FOUND, Driver, driver
 

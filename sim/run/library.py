@@ -14,9 +14,8 @@ import numpy as np
 
 from ..errors import SimulatorError
 from ..translate import translate
-from ..translate.declarations import PARAMETER_KINDS
+from ..translate.declarations import MAXIMUM_BUFFERS, PARAMETER_KINDS
 from .arguments import (
-    MAXIMUM_BUFFERS,
     ORDERS,
     Array,
     Buffer,
@@ -309,7 +308,7 @@ def _check_apart(outputs: Mapping[int, Array], arrays: Mapping[int, Array]) -> N
 
 def _share_memory(a: Array, b: Array) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # numpy's types know two numbers only
     except np.exceptions.TooHardError:
         return True
 

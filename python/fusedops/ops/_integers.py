@@ -19,10 +19,10 @@ def integer(value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError("bool")
     if getattr(value, "ndim", None) == 0:
-        read = value.item()
+        read: Any = value.item()
         if isinstance(read, bool) or not (isinstance(read, int) or _is_symbolic(read)):
             raise TypeError(type(read).__name__)
-        return read  # type: ignore[return-value]
+        return read  # type: ignore[no-any-return]
     return operator.index(value)
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
-from torch.utils.flop_counter import (
-    _FlopCounterMode,
-    register_flop_formula,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
+from torch.utils.flop_counter import _FlopCounterMode, register_flop_formula
 
 from .tensors import is_fake
+
+sdpa_flop_count: Any = flop_counter.sdpa_flop_count  # its arguments carry no types
+sdpa_backward_flop_count: Any = flop_counter.sdpa_backward_flop_count
 
 
 def register(namespace: Any) -> None:

@@ -236,7 +236,7 @@ def _of_one_type(cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
     DTensors are computed with none but DTensors.
     """
-    wrapper = next(filter(is_traceable_wrapper_subclass, cotangents), None)
+    wrapper: Any = next(filter(is_traceable_wrapper_subclass, cotangents), None)
     if wrapper is None:
         return cotangents
     return tuple(

@@ -87,7 +87,7 @@ def is_causal_bias(value: Any) -> bool:
 
 def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return an operator's arguments with `causal` in the place of a CausalBias as the mask."""
-    bias = arguments.get("mask")
+    bias: Any = arguments.get("mask")
     if not is_causal_bias(bias):
         return arguments
     if arguments.get("causal", False) is not False:
