@@ -26,7 +26,8 @@ class FirstImport {
   using Execute = int (*)(PyObject* module);
 
   static int execute(PyObject* module) {
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    constexpr int64_t main_interpreter = 0;  // PyInterpreterState_Main() is not in nanobind's list of symbols for macOS
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != main_interpreter) {
       PyErr_Format(PyExc_ImportError,
                    "%s works in Python's main interpreter only: it cannot be imported in another one",
                    PyModule_GetName(module));
