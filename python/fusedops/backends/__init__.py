@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ class Backend(Protocol):
 
     ARRAY_TYPE: type
     ARRAY_TYPE_NAME: str
+
+    # Takes arrays. Returns whether a type of them, or a mode, takes the framework's functions over; None where there is
+    # no such protocol, so that no time is spent on it.
+    is_overridden: Callable[..., bool] | None
 
     def describe(self, array: Any, /) -> tuple[str, tuple[int, ...]]:
         """Return the dtype's name and the shape."""
@@ -41,9 +46,6 @@ class Backend(Protocol):
 
     def refusal(self, array: Any, /) -> str | None:
         """Return what an array must be whose memory does not hold its values, or None where it does."""
-
-    def is_overridden(self, *arrays: Any) -> bool:
-        """Return whether a type of these, or a mode, takes the framework's functions over."""
 
     def override(self, function: Any, required: dict[str, Any], options: dict[str, Any], /) -> Any:
         """Call a public function by the framework's protocol for such types, where is_overridden().

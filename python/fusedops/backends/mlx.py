@@ -69,11 +69,10 @@ geglu = _native.geglu
 sdpa = _native.sdpa
 sdpa_varlen = _native.sdpa_varlen
 
+is_overridden = None
 in_public_terms = plain.in_public_terms
-is_overridden = plain.is_overridden
 is_tracing = plain.is_tracing
 missing_memory = plain.missing_memory
-override = plain.override
 refusal = plain.refusal
 
 

@@ -17,11 +17,10 @@ Array = NDArray[Any]
 ARRAY_TYPE = np.ndarray
 ARRAY_TYPE_NAME = "numpy.ndarray"
 
+is_overridden = None
 in_public_terms = plain.in_public_terms
-is_overridden = plain.is_overridden
 is_tracing = plain.is_tracing
 missing_memory = plain.missing_memory
-override = plain.override
 
 
 def describe(array: Array) -> tuple[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""What backends say whose arrays are plain memory, and whose frameworks nobody traces or overrides in Python."""
+"""What backends say whose arrays are plain memory, and whose frameworks nobody traces in Python."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ def refusal(array: Any) -> str | None:
 def missing_memory(array: Any) -> str | None:
     """Return None: an array's memory is there as long as the array."""
     return None
-
-
-def is_overridden(*arrays: Any) -> bool:
-    """Return False: there is no such protocol."""
-    return False
-
-
-def override(function: Any, required: dict[str, Any], options: dict[str, Any]) -> Any:
-    """Call the function."""
-    return function(*required.values(), **options)
 
 
 def in_public_terms(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,10 @@ Layout = tuple[str, tuple[int, ...], tuple[int, ...], int]
 ARRAY_TYPE = ArrayLayout
 ARRAY_TYPE_NAME = "fusedops.backends.plans.ArrayLayout"
 
+is_overridden = None
 in_public_terms = plain.in_public_terms
-is_overridden = plain.is_overridden
 is_tracing = plain.is_tracing
 missing_memory = plain.missing_memory
-override = plain.override
 refusal = plain.refusal
 
 

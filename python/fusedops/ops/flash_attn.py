@@ -60,7 +60,7 @@ def flash_attn_func(
         ValueError: As fusedops.sdpa raises it, or an argument asks for what there is not.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v, sinks):
+    if backend.is_overridden and backend.is_overridden(q, k, v, sinks):
         given = {
             "dropout_p": dropout_p,
             "softmax_scale": softmax_scale,
@@ -133,7 +133,7 @@ def flash_attn_varlen_func(
         ValueError: As fusedops.sdpa_varlen raises it, or an argument asks for what there is not.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
+    if backend.is_overridden and backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
         required = {
             "q": q,
             "k": k,

@@ -33,12 +33,13 @@ def geglu(gate: Array, up: Array | None = None, *, approximate: Approximate = "n
             with `up`.
     """
     backend = backend_of(gate, "gate")
-    if backend.is_overridden(gate, up):
+    if backend.is_overridden and backend.is_overridden(gate, up):
         given = {"up": up, "approximate": approximate, "gate_first": gate_first}
         overridden: Any = backend.override(geglu, {"gate": gate}, given)
         if overridden is not NotImplemented:
             return overridden  # type: ignore[no-any-return]
-    require_bool("gate_first", gate_first)
+    if type(gate_first) is not bool:
+        require_bool("gate_first", gate_first)
     try:
         result: Array = backend.geglu(gate, up, approximate, gate_first)
         return result

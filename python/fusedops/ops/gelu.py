@@ -32,7 +32,7 @@ def gelu(x: Array, *, approximate: Approximate = "none", bias: Any = None) -> Ar
         ValueError: bias's shape does not fit or `approximate` is unknown.
     """
     backend = backend_of(x, "x")
-    if backend.is_overridden(x, bias):
+    if backend.is_overridden and backend.is_overridden(x, bias):
         overridden: Any = backend.override(gelu, {"x": x}, {"approximate": approximate, "bias": bias})
         if overridden is not NotImplemented:
             return overridden  # type: ignore[no-any-return]

@@ -45,7 +45,7 @@ def rms_norm(
         ValueError: A shape or a number is out of range.
     """
     backend = backend_of(x, "x")
-    if backend.is_overridden(x, weight, residual):
+    if backend.is_overridden and backend.is_overridden(x, weight, residual):
         options = {"weight": weight, "eps": eps, "residual": residual, "weight_offset": weight_offset}
         if (overridden := backend.override(rms_norm, {"x": x}, options)) is not NotImplemented:
             return overridden

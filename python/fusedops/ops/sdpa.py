@@ -91,7 +91,7 @@ def sdpa(
         ValueError: A shape, a number or a string is out of range, or `deterministic` is asked of a composite.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v, mask, sinks):
+    if backend.is_overridden and backend.is_overridden(q, k, v, mask, sinks):
         given = {
             "mask": mask,
             "causal": causal,

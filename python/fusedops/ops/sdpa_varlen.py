@@ -104,7 +104,7 @@ def sdpa_varlen(
             waiting for a device; where not (GPUs, MLX arrays that are not evaluated yet), the results are NaN.
     """
     backend = backend_of(q, "q")
-    if backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
+    if backend.is_overridden and backend.is_overridden(q, k, v, cu_seqlens_q, cu_seqlens_k, sinks):
         required = {"q": q, "k": k, "v": v, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
         given = {
             "max_seqlen_q": max_seqlen_q,

@@ -26,7 +26,8 @@ class Checks:
     """What must not be: functions that return something false where a call may be direct."""
 
     thread: tuple[Callable[[], Any], ...]
-    """Whether something beside the kernel would see what this thread calls."""
+    """Whether something beside the kernel would see what this thread calls. Whether torch functions are overridden, by
+    modes or types, was asked before."""
     autocast: tuple[Callable[[], Any], ...]
     """The same for operators that torch.autocast changes."""
     tensor: tuple[Callable[[Tensor], Any], ...]
@@ -39,7 +40,6 @@ def _find_checks() -> Checks | None:
     try:
         return Checks(
             thread=(
-                functions._len_torch_function_stack,
                 functions._len_torch_dispatch_stack,
                 functions._are_functorch_transforms_active,
                 functions._is_tracing,
