@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 # Without it MLX multiplies float32 matrices in TF32 on CUDA; read at the first product.
 os.environ.setdefault("MLX_ENABLE_TF32", "0")
+# Workers share the cores: a thread of torch's that waits for work must not take the core of one that does some.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
