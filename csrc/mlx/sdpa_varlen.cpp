@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
 #include "cpu/cpu.h"
 #include "mlx/fused_primitive.h"
@@ -20,6 +21,7 @@ struct SdpaVarlen {
   int64_t max_seqlen_k;
   bool has_sinks;
   bool returns_logsumexp;
+  std::shared_ptr<const std::vector<SdpaSequence>> known;  // null where the values of cu_seqlens were not looked at
 
   bool operator==(const SdpaVarlen&) const = default;
 
@@ -60,7 +62,7 @@ struct SdpaVarlen {
   Arrays composite(const Arrays& inputs, mx::Stream s) const {
     const SdpaVarlenArrays arrays{inputs[0], inputs[1], inputs[2],
                                   inputs[3], inputs[4], optional_input(inputs, has_sinks, sinks_index)};
-    const auto [out, logsumexp] = sdpa_varlen_composite(arrays, problem(inputs), options, s);
+    const auto [out, logsumexp] = sdpa_varlen_composite(arrays, problem(inputs), options, known.get(), s);
     return returns_logsumexp ? Arrays{out, logsumexp} : Arrays{out};
   }
 
@@ -96,12 +98,15 @@ struct SdpaVarlen {
   }
 };
 
-// Where the values are known already, what is wrong with them can be said at once: Metal's arrays lie in memory that
-// the CPU reads, too.
-void check_known_values(const SdpaVarlenProblem& problem, const mx::array& cu_seqlens_q, const mx::array& cu_seqlens_k,
-                        mx::Stream stream) {
-  if (has_kernel<SdpaVarlen>(stream.device) && cu_seqlens_q.is_available() && cu_seqlens_k.is_available())
-    sdpa_sequences(problem, view_of(cu_seqlens_q), view_of(cu_seqlens_k));
+// The sequences, or null where nobody knows the values yet. Throws where these do not fit. Metal's arrays lie in memory
+// that the CPU reads, too.
+std::shared_ptr<const std::vector<SdpaSequence>> known_sequences(const SdpaVarlenProblem& problem,
+                                                                 const mx::array& cu_seqlens_q,
+                                                                 const mx::array& cu_seqlens_k, mx::Stream stream) {
+  if (!has_kernel<SdpaVarlen>(stream.device) || !cu_seqlens_q.is_available() || !cu_seqlens_k.is_available())
+    return nullptr;
+  return std::make_shared<const std::vector<SdpaSequence>>(
+      sdpa_sequences(problem, view_of(cu_seqlens_q), view_of(cu_seqlens_k)));
 }
 
 }  // namespace
@@ -110,11 +115,11 @@ Arrays sdpa_varlen(const mx::array& q, const mx::array& k, const mx::array& v, c
                    const mx::array& cu_seqlens_k, const OptionalArray& sinks, int64_t max_seqlen_q,
                    int64_t max_seqlen_k, const SdpaOptions& options, bool return_logsumexp, Path path) {
   const mx::Stream stream = mx::default_stream(mx::default_device());
-  const SdpaVarlen op{options, max_seqlen_q, max_seqlen_k, sinks.has_value(), return_logsumexp};
+  SdpaVarlen op{options, max_seqlen_q, max_seqlen_k, sinks.has_value(), return_logsumexp, nullptr};
   if (options.deterministic) check_deterministic<SdpaVarlen>(stream, path);
   Arrays inputs{q, k, v, cu_seqlens_q, cu_seqlens_k};
   if (sinks) inputs.push_back(*sinks);
-  check_known_values(op.problem(inputs), cu_seqlens_q, cu_seqlens_k, stream);
+  op.known = known_sequences(op.problem(inputs), cu_seqlens_q, cu_seqlens_k, stream);
   return apply(op, std::move(inputs), stream, path);
 }
 

@@ -1,7 +1,13 @@
 #include "mlx/sdpa_varlen_composite.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <limits>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
 
 #include "mlx/ops.h"
 #include "mlx/visible.h"
@@ -13,28 +19,27 @@ mx::array column(const mx::array& x, mx::Stream s) { return mx::expand_dims(x, -
 
 mx::array number(int64_t value) { return mx::array(static_cast<int>(value)); }
 
-// The sequences of one packed array, and how to pad and unpad it.
+// Some sequences of one packed array, and how to pad them.
 class Sequences {
  public:
-  Sequences(const mx::array& cu_seqlens, int64_t total, int64_t max_length, mx::Stream s)
+  // Where each begins and ends, and what none is longer than.
+  Sequences(mx::array first, mx::array end, int64_t total, int64_t longest, mx::Stream s)
       : s_(s),
         total_(static_cast<int>(total)),
-        max_length_(static_cast<int>(std::min(max_length, total))),
-        longest_(std::max(max_length_, 1)),
-        count_(cu_seqlens.shape(0) - 1),
-        first_(mx::slice(cu_seqlens, {0}, {count_}, s)),
-        end_(mx::slice(cu_seqlens, {1}, {count_ + 1}, s)),
-        positions_(mx::expand_dims(mx::arange(longest_, mx::int32, s), 0, s)),
-        fit_(fit(cu_seqlens)) {}
+        longest_(static_cast<int>(longest)),
+        first_(std::move(first)),
+        end_(std::move(end)),
+        positions_(mx::expand_dims(mx::arange(longest_, mx::int32, s), 0, s)) {}
 
+  int count() const { return first_.shape(0); }
+  int longest() const { return longest_; }
+  const mx::array& first() const { return first_; }
+  const mx::array& end() const { return end_; }
   mx::array lengths() const { return mx::subtract(end_, first_, s_); }
 
   // (sequences, longest): where there is an element at all.
   mx::array present() const { return mx::less(positions_, column(lengths(), s_), s_); }
   const mx::array& positions() const { return positions_; }
-
-  // Whether the sequences cover the packed array, none being too long.
-  const mx::array& fit() const { return fit_; }
 
   // (total, heads, dim) -> (sequences, heads, longest, dim), zeros where there is no element.
   mx::array padded(const mx::array& packed) const {
@@ -44,33 +49,98 @@ class Sequences {
     return mx::swapaxes(keep(rows, mx::expand_dims(present(), {2, 3}, s_), 0, s_), 1, 2, s_);
   }
 
-  // (sequences, heads, longest, ...) -> (total, heads, ...)
-  mx::array packed(const mx::array& padded) const {
-    const mx::array elements = mx::arange(total_, mx::int32, s_);
-    const mx::array after = mx::greater_equal(column(elements, s_), mx::expand_dims(end_, 0, s_), s_);
-    const mx::array ended = mx::sum(mx::astype(after, mx::int32, s_), -1, false, s_);
-    const mx::array sequence = mx::minimum(ended, number(count_ - 1), s_);
-    const mx::array position = mx::subtract(elements, mx::take(first_, sequence, 0, s_), s_);
-    const mx::array within = mx::clip(position, number(0), number(longest_ - 1), s_);
-    const mx::array rows = mx::flatten(mx::swapaxes(padded, 1, 2, s_), 0, 1, s_);
-    return mx::take(rows, mx::add(mx::multiply(sequence, number(longest_), s_), within, s_), 0, s_);
-  }
-
  private:
-  mx::array fit(const mx::array& cu_seqlens) const {
-    const auto offset_is = [&](int index, int value) {
-      return mx::all(mx::equal(mx::slice(cu_seqlens, {index}, {index + 1}, s_), number(value), s_), s_);
-    };
-    const mx::array long_enough = mx::greater_equal(lengths(), number(0), s_);
-    const mx::array each = mx::logical_and(long_enough, mx::less_equal(lengths(), number(max_length_), s_), s_);
-    const mx::array ends = mx::logical_and(offset_is(0, 0), offset_is(count_, total_), s_);
-    return mx::logical_and(mx::all(each, s_), ends, s_);
-  }
-
   mx::Stream s_;
-  int total_, max_length_, longest_, count_;
-  mx::array first_, end_, positions_, fit_;
+  int total_, longest_;
+  mx::array first_, end_, positions_;
 };
+
+// Sequences that are padded to the same lengths.
+struct Group {
+  Sequences queries;
+  Sequences keys;
+};
+
+// What is computed: groups of padded sequences, one behind the other.
+struct Batches {
+  std::vector<Group> groups;
+  mx::array rows;     // (total queries,): which of all padded queries each is
+  OptionalArray fit;  // whether the sequences cover the packed arrays, none being too long; absent: they do
+};
+
+mx::array fit(const mx::array& cu_seqlens, const Sequences& all, int64_t total, int64_t max_length, mx::Stream s) {
+  const auto offset_is = [&](int index, int64_t value) {
+    return mx::all(mx::equal(mx::slice(cu_seqlens, {index}, {index + 1}, s), number(value), s), s);
+  };
+  const mx::array long_enough = mx::greater_equal(all.lengths(), number(0), s);
+  const mx::array short_enough = mx::less_equal(all.lengths(), number(std::min(max_length, total)), s);
+  const mx::array ends = mx::logical_and(offset_is(0, 0), offset_is(all.count(), total), s);
+  return mx::logical_and(mx::all(mx::logical_and(long_enough, short_enough, s), s), ends, s);
+}
+
+// The rows of the only group.
+mx::array rows_of(const Sequences& all, int64_t total, mx::Stream s) {
+  const mx::array elements = mx::arange(static_cast<int>(total), mx::int32, s);
+  const mx::array after = mx::greater_equal(column(elements, s), mx::expand_dims(all.end(), 0, s), s);
+  const mx::array ended = mx::sum(mx::astype(after, mx::int32, s), -1, false, s);
+  const mx::array sequence = mx::minimum(ended, number(all.count() - 1), s);
+  const mx::array position = mx::subtract(elements, mx::take(all.first(), sequence, 0, s), s);
+  const mx::array within = mx::clip(position, number(0), number(all.longest() - 1), s);
+  return mx::add(mx::multiply(sequence, number(all.longest()), s), within, s);
+}
+
+// All sequences in one group.
+Batches together(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem, mx::Stream s) {
+  const int count = static_cast<int>(problem.sequences);
+  const int64_t total_queries = problem.total_queries, total_keys = problem.total_keys;
+  const int64_t max_queries = problem.longest.query_length, max_keys = problem.longest.key_length;
+  const auto all = [&](const mx::array& cu_seqlens, int64_t total, int64_t max_length) {
+    const int64_t longest = std::max<int64_t>(std::min(max_length, total), 1);
+    return Sequences(mx::slice(cu_seqlens, {0}, {count}, s), mx::slice(cu_seqlens, {1}, {count + 1}, s), total, longest,
+                     s);
+  };
+  const mx::array cu_seqlens_q = mx::stop_gradient(arrays.cu_seqlens_q, s);
+  const mx::array cu_seqlens_k = mx::stop_gradient(arrays.cu_seqlens_k, s);
+  const Sequences queries = all(cu_seqlens_q, total_queries, max_queries);
+  const Sequences keys = all(cu_seqlens_k, total_keys, max_keys);
+  const mx::array both_fit = mx::logical_and(fit(cu_seqlens_q, queries, total_queries, max_queries, s),
+                                             fit(cu_seqlens_k, keys, total_keys, max_keys, s), s);
+  return {{{queries, keys}}, rows_of(queries, total_queries, s), both_fit};
+}
+
+// Sequences of similar lengths in each group: neither length is twice another's, so that at most three quarters of what
+// is computed is padding.
+Batches in_groups(const std::vector<SdpaSequence>& sequences, const SdpaVarlenProblem& problem, mx::Stream s) {
+  std::map<std::pair<int, int>, std::vector<SdpaSequence>> members;
+  for (const SdpaSequence& sequence : sequences) {
+    const auto [queries, keys] = std::pair(sequence.problem.query_length, sequence.problem.key_length);
+    if (queries > 0) members[{std::bit_width(uint64_t(queries)), std::bit_width(uint64_t(keys))}].push_back(sequence);
+  }
+  std::vector<Group> groups;
+  std::vector<int> rows(problem.total_queries);
+  int64_t first_row = 0;
+  for (const auto& [_, group] : members) {
+    const auto packed = [&](int64_t SdpaSequence::* first, int64_t SdpaProblem::* length, int64_t total) {
+      std::vector<int> begin, end;
+      int64_t longest = 1;
+      for (const SdpaSequence& sequence : group) {
+        begin.push_back(static_cast<int>(sequence.*first));
+        end.push_back(static_cast<int>(sequence.*first + sequence.problem.*length));
+        longest = std::max(longest, sequence.problem.*length);
+      }
+      const mx::Shape shape{static_cast<int>(group.size())};
+      return Sequences(mx::array(begin.data(), shape), mx::array(end.data(), shape), total, longest, s);
+    };
+    groups.push_back({packed(&SdpaSequence::first_query, &SdpaProblem::query_length, problem.total_queries),
+                      packed(&SdpaSequence::first_key, &SdpaProblem::key_length, problem.total_keys)});
+    for (const SdpaSequence& sequence : group) {
+      const auto begin = rows.begin() + sequence.first_query;
+      std::iota(begin, begin + sequence.problem.query_length, static_cast<int>(first_row));
+      first_row += groups.back().queries.longest();
+    }
+  }
+  return {std::move(groups), mx::array(rows.data(), {static_cast<int>(rows.size())}), std::nullopt};
+}
 
 // (sequences, 1, longest query, longest key): both are present, and the key is within its sequence's band.
 mx::array visible(const Sequences& queries, const Sequences& keys, const SdpaVarlenProblem& problem, mx::Stream s) {
@@ -85,37 +155,50 @@ mx::array visible(const Sequences& queries, const Sequences& keys, const SdpaVar
   return mx::expand_dims(mx::logical_and(present, in_band, s), 1, s);
 }
 
-mx::array nan_unless(const mx::array& condition, const mx::array& x, mx::Stream s) {
-  return mx::where(condition, x, mx::array(std::numeric_limits<float>::quiet_NaN(), x.dtype()), s);
+SdpaOutputs attend(const Group& group, const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem,
+                   const SdpaOptions& options, mx::Stream s) {
+  const auto& [queries, keys] = group;
+  const SdpaArrays padded{queries.padded(arrays.q), keys.padded(arrays.k), keys.padded(arrays.v),
+                          visible(queries, keys, problem, s), arrays.sinks};
+  SdpaProblem batch = problem.longest;
+  batch.batch = queries.count();
+  batch.query_length = queries.longest();
+  batch.key_length = keys.longest();
+  batch.band = {};  // the mask has it
+  return sdpa_composite(padded, batch, options, s);
+}
+
+mx::array nan_unless(const OptionalArray& condition, const mx::array& x, mx::Stream s) {
+  return condition ? mx::where(*condition, x, mx::array(std::numeric_limits<float>::quiet_NaN(), x.dtype()), s) : x;
 }
 
 }  // namespace
 
 SdpaOutputs sdpa_varlen_composite(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem,
-                                  const SdpaOptions& options, mx::Stream s) {
+                                  const SdpaOptions& options, const std::vector<SdpaSequence>* known, mx::Stream s) {
+  const Batches batches = known ? in_groups(*known, problem, s) : together(arrays, problem, s);
   const SdpaProblem& longest = problem.longest;
-  const mx::array cu_seqlens_q = mx::stop_gradient(arrays.cu_seqlens_q, s);
-  const mx::array cu_seqlens_k = mx::stop_gradient(arrays.cu_seqlens_k, s);
-  const Sequences queries(cu_seqlens_q, problem.total_queries, longest.query_length, s);
-  const Sequences keys(cu_seqlens_k, problem.total_keys, longest.key_length, s);
-  const mx::array fit = mx::logical_and(queries.fit(), keys.fit(), s);
   const bool no_scores = longest.query_heads * problem.sequences * problem.total_queries * problem.total_keys == 0;
   if (no_scores) {
     const mx::array zeros = mx::zeros(to_mlx(problem.output().shape), to_mlx(longest.dtype), s);
     const mx::array nothing_seen(-std::numeric_limits<float>::infinity());
-    return {nan_unless(fit, zeros, s),
-            nan_unless(fit, mx::full(to_mlx(problem.logsumexp().shape), nothing_seen, s), s)};
+    return {nan_unless(batches.fit, zeros, s),
+            nan_unless(batches.fit, mx::full(to_mlx(problem.logsumexp().shape), nothing_seen, s), s)};
   }
-  const SdpaArrays padded{queries.padded(arrays.q), keys.padded(arrays.k), keys.padded(arrays.v),
-                          visible(queries, keys, problem, s), arrays.sinks};
-  SdpaProblem batch = longest;
-  batch.batch = problem.sequences;
-  batch.query_length = padded.q.shape(2);
-  batch.key_length = padded.k.shape(2);
-  batch.band = {};  // the mask has it
-  const auto [out, logsumexp] = sdpa_composite(padded, batch, options, s);
-  return {nan_unless(fit, mx::astype(queries.packed(out), arrays.q.dtype(), s), s),
-          nan_unless(fit, mx::transpose(queries.packed(logsumexp), s), s)};
+  Arrays outs, logsumexps;
+  for (const Group& group : batches.groups) {
+    const auto [out, logsumexp] = attend(group, arrays, problem, options, s);
+    outs.push_back(out);
+    logsumexps.push_back(logsumexp);
+  }
+  // Each group's (sequences, heads, longest, ...) -> (total, heads, ...)
+  const auto packed = [&](const Arrays& padded) {
+    Arrays rows;
+    for (const mx::array& each : padded) rows.push_back(mx::flatten(mx::swapaxes(each, 1, 2, s), 0, 1, s));
+    return mx::take(mx::concatenate(std::move(rows), 0, s), batches.rows, 0, s);
+  };
+  return {nan_unless(batches.fit, mx::astype(packed(outs), arrays.q.dtype(), s), s),
+          nan_unless(batches.fit, mx::transpose(packed(logsumexps), s), s)};
 }
 
 }  // namespace fusedops::mlx

@@ -21,7 +21,7 @@ _ARRAYS = {  # the parameters that are arrays, the first of which picks the back
 }
 _COST_OF_COMPOSITES = {
     "sdpa": ", which stores all scores: O(Lq Lk) memory",
-    "sdpa_varlen": ", which pads the sequences to the longest lengths (PyTorch on a CPU: to those of similar ones) and "
+    "sdpa_varlen": ", which pads the sequences (to the longest of similar length where the offsets are known) and "
     "stores all scores: O(sequences max_seqlen_q max_seqlen_k) memory",
 }
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -97,6 +97,8 @@ def _layout(backend: Backend, operator: str, name: str, argument: Any) -> Any:
         return argument
     if name in _ARRAYS[operator] and (problem := backend.refusal(argument)):
         raise TypeError(f"{name} {problem}")
+    if fault := backend.missing_memory(argument):
+        raise ValueError(f"{name} must have memory for all its elements, got {fault}")
     return backend.layout(argument)
 
 
