@@ -16,6 +16,7 @@ on_every_backend = pytest.mark.parametrize("framework", [f for f in available() 
 CALLS = [
     ({}, {}),
     ({"causal": True}, {"causal": True}),
+    ({"causal": np.True_}, {"causal": np.True_}),
     ({"softmax_scale": 0.3, "window_size": (4, 0)}, {"scale": 0.3, "window": (4, 0)}),
     ({"window_size": [-1, 2], "softcap": 1.5}, {"window": (None, 2), "softcap": 1.5}),
     ({"window_size": (3, -1), "causal": True, "deterministic": True}, {"window": (3, None), "causal": True}),
@@ -122,6 +123,11 @@ NO_NUMBERS += [
     ({"window_size": (1.5, 0)}, "window_size must be a pair of ints, got float"),
     ({"window_size": (np.ones(2), 0)}, "window_size must be a pair of ints, got numpy.ndarray"),
     ({"causal": np.ones(2)}, "causal must be a bool, got numpy.ndarray"),
+    ({"causal": -1}, "causal must be a bool, got int"),
+    ({"causal": 10**400}, "causal must be a bool, got int"),
+    ({"deterministic": None}, "deterministic must be a bool, got NoneType"),
+    ({"softcap": np.timedelta64(1)}, "softcap must be a number, got numpy.timedelta64"),
+    ({"window_size": (np.timedelta64(1), 1)}, "window_size must be a pair of ints, got numpy.timedelta64"),
     ({"return_attn_probs": np.ones(2)}, "return_attn_probs must be a bool, got numpy.ndarray"),
 ]
 

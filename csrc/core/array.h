@@ -30,6 +30,8 @@ struct ArrayInfo {
   DType dtype;
   Shape shape;
   std::string_view given_dtype = {};  // what a dtype that is `other` is called where it comes from, for errors
+
+  bool operator==(const ArrayInfo&) const = default;
 };
 
 inline std::string_view dtype_name(const ArrayInfo& array) {

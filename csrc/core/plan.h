@@ -19,6 +19,8 @@ enum class BufferRole : uint8_t { input, output, scratch };
 struct Binding {
   BufferRole role;
   int index;  // within the operator's array arguments (absent ones count), Plan::outputs or Plan::scratch
+
+  bool operator==(const Binding&) const = default;
 };
 
 struct Launch {
@@ -34,6 +36,8 @@ struct Launch {
   std::string name() const;
   // The whole text that a Metal compiler takes: the source and the instantiation.
   std::string text() const;
+
+  bool operator==(const Launch&) const = default;
 };
 
 struct Plan {
@@ -41,6 +45,8 @@ struct Plan {
   std::vector<ArrayInfo> scratch;
   std::vector<Launch> launches;          // in order, each after those before it; none where every output is empty
   std::vector<std::string> description;  // in words, a line each; only plans that are made to be looked at have one
+
+  bool operator==(const Plan&) const = default;
 };
 
 // Metal's limit for parameters passed by value.

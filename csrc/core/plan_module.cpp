@@ -1,11 +1,13 @@
 #include "core/plan_module.h"
 
+#include <nanobind/operators.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <functional>
 #include <tuple>
 
 #include "ops/geglu.h"
@@ -143,9 +145,22 @@ void restore(Plan& plan, const PlanState& state) {
   new (&plan) Plan{infos_of(outputs), infos_of(scratch), launches, description};
 }
 
+size_t hash_of(const Binding& binding) { return std::hash<int>()(binding.index); }
+
+size_t hash_of(const Launch& launch) { return std::hash<std::string>()(launch.name()); }
+
+size_t hash_of(const Plan& plan) { return plan.launches.empty() ? 0 : hash_of(plan.launches[0]); }
+
+// Equal where all members are, and copied by pickle's protocols, the oldest included.
 template <class State, class T>
-void define_pickling(nb::class_<T>& python_class) {
-  python_class.def("__getstate__", [](const T& object) { return state_of(object); })
+void define_as_value(nb::class_<T>& python_class) {
+  python_class.def(nb::self == nb::self)
+      .def("__hash__", [](const T& object) { return hash_of(object); })
+      .def("__reduce__",
+           [](nb::handle_t<T> object) {
+             const nb::object make = nb::module_::import_("copyreg").attr("__newobj__");
+             return nb::make_tuple(make, nb::make_tuple(object.type()), state_of(nb::cast<const T&>(object)));
+           })
       .def("__setstate__", [](T& object, const State& state) { restore(object, state); });
 }
 
@@ -159,7 +174,7 @@ void define_plans(nb::module_& m) {
   auto binding = nb::class_<Binding>(m, "Binding", "A buffer of a Launch.")
                      .def_ro("role", &Binding::role)
                      .def_ro("index", &Binding::index);
-  define_pickling<BindingState>(binding);
+  define_as_value<BindingState>(binding);
   auto launch = nb::class_<Launch>(m, "Launch", "One kernel and its geometry.")
                     .def_ro("source", &Launch::source)
                     .def_ro("kernel", &Launch::kernel)
@@ -170,14 +185,14 @@ void define_plans(nb::module_& m) {
                     .def_ro("threads_per_threadgroup", &Launch::threads_per_threadgroup)
                     .def_prop_ro("name", &Launch::name, "The instantiated kernel's name.")
                     .def_prop_ro("text", &Launch::text, "What a Metal compiler takes.");
-  define_pickling<LaunchState>(launch);
+  define_as_value<LaunchState>(launch);
   auto plan = nb::class_<Plan>(m, "Plan", "What Metal would allocate and launch.")
                   .def_prop_ro("outputs", [](const Plan& plan) { return described(plan.outputs); })
                   .def_prop_ro("scratch", [](const Plan& plan) { return described(plan.scratch); })
                   .def_ro("launches", &Plan::launches)
                   .def_ro("description", &Plan::description,
                           "The plan in words, a line each; empty where it speaks for itself.");
-  define_pickling<PlanState>(plan);
+  define_as_value<PlanState>(plan);
 
   m.def("plan_rms_norm", &plan_rms_norm, "x"_a, "weight"_a.none(), "residual"_a.none(), "eps"_a, "weight_offset"_a);
   m.def("plan_gelu", &plan_gelu, "x"_a, "bias"_a.none(), "approximate"_a);

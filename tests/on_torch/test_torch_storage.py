@@ -122,6 +122,17 @@ def test_the_argument_is_named(gradients: bool) -> None:
     )
 
 
+def test_explain() -> None:
+    run_script(
+        """
+        x, weight = R(2, 8), R(8)
+        weight.untyped_storage().resize_(0)
+        with pytest.raises(ValueError, match="weight must have memory for all its elements, got a tensor whose"):
+            fusedops.explain("rms_norm", x, weight)
+        """
+    )
+
+
 def test_what_backward_needs() -> None:
     run_script(
         """

@@ -45,6 +45,12 @@ def test_golden_compiles(source: Path) -> None:
     assert not subprocess.run(command, input=text, capture_output=True, text=True, check=False).stderr
 
 
+def test_a_compiler_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSEDOPS_SIM_CXX", "no-such-compiler")
+    with pytest.raises(SimulatorError, match="FUSEDOPS_SIM_CXX names no-such-compiler, which is no program"):
+        build(KERNEL)
+
+
 @pytest.mark.parametrize("target", SUFFIXES)
 def test_names_kernels_and_constants(target: str) -> None:
     assert translate(GOLDEN / "templates.metal", target).kernels == (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fusedops.ops._errors import shown
+from fusedops.ops._errors import is_truth_value, shown
 from fusedops.ops._integers import integer
 
 Causal = bool | Literal["lower_right", "upper_left"]
@@ -17,10 +17,9 @@ def causal_code(causal: Causal) -> int:
     """Return the number of csrc/ops/sdpa.h's Causal."""
     if causal is False:
         return 0
-    try:
+    if is_truth_value(causal) or (isinstance(causal, str) and causal in _CAUSAL):
         return _CAUSAL[causal]
-    except (KeyError, TypeError):
-        raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {shown(causal)}") from None
+    raise ValueError(f"causal must be a bool, 'lower_right' or 'upper_left', got {shown(causal)}")
 
 
 def window_sides(window: Any) -> tuple[int | None, int | None]:

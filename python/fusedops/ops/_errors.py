@@ -59,13 +59,18 @@ def require_bool(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
 
 
+def is_truth_value(value: Any) -> bool:
+    """Return whether the value is a bool, or numpy's, or one of the ints 0 and 1 that stand for them in Python."""
+    return (isinstance(value, int) and value in (0, 1)) or kind_of(value) in ("numpy.bool", "numpy.bool_")
+
+
 def as_number(name: str, value: Any) -> float:
     """Return a real number of any kind as a float. Frameworks take other things for one, each in its own way.
 
     Hot calls ask whether the type is float before they come here. Bools are no numbers, nor are arrays of one element:
     these would be taken for constants, and get no gradient.
     """
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and kind_of(value) != "numpy.timedelta64"
     if not is_real and kind_of(value) not in _SYMBOLIC_NUMBERS:
         why = ", which would get no gradient" if hasattr(value, "__dlpack__") else ""
         raise TypeError(f"{name} must be a number, got {kind_of(value)}{why}")

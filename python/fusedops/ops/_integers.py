@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from fusedops.ops._errors import kind_of
+
 
 def integer(value: Any) -> int:
     """Return an int, or a torch.SymInt as it is: asking that for its value would bind a traced graph to it.
@@ -16,8 +18,8 @@ def integer(value: Any) -> int:
     """
     if type(value) is int or _is_symbolic(value):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, bool):
-        raise TypeError("bool")
+    if isinstance(value, bool) or kind_of(value) == "numpy.timedelta64":
+        raise TypeError(kind_of(value))
     if getattr(value, "ndim", None) == 0:
         read: Any = value.item()
         if isinstance(read, bool) or not (isinstance(read, int) or _is_symbolic(read)):
@@ -27,4 +29,4 @@ def integer(value: Any) -> int:
 
 
 def _is_symbolic(value: Any) -> bool:
-    return type(value).__module__ == "torch" and type(value).__name__ == "SymInt"
+    return kind_of(value) == "torch.SymInt"

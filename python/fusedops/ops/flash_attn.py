@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fusedops.backends import backend_of
-from fusedops.ops._errors import as_number, kind_of
+from fusedops.ops._errors import as_number, is_truth_value, kind_of
 from fusedops.ops._integers import integer
 from fusedops.ops.sdpa import sdpa
 from fusedops.ops.sdpa_varlen import sdpa_varlen
@@ -75,6 +75,7 @@ def flash_attn_func(
         if (overridden := backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)) is not NotImplemented:
             return overridden
     _refuse(dropout_p, alibi_slopes)
+    _truth("deterministic", deterministic)
     options = _options(softmax_scale, causal, window_size, softcap, sinks)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
     if not _truth("return_attn_probs", return_attn_probs):
@@ -158,6 +159,7 @@ def flash_attn_varlen_func(
         if (overridden := backend.override(flash_attn_varlen_func, required, given)) is not NotImplemented:
             return overridden
     _refuse(dropout_p, alibi_slopes)
+    _truth("deterministic", deterministic)
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
@@ -192,7 +194,7 @@ def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, si
 
 
 def _truth(name: str, value: Any) -> bool:
-    if not isinstance(value, int):
+    if not is_truth_value(value):
         raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
     return bool(value)
 
