@@ -82,7 +82,7 @@ def main() -> None:
     library = "libasan.so"
     for framework in FRAMEWORKS:
         chosen = "numpy" if framework == "numpy" else f"{framework}-cpu"
-        run(package, library, ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, "-k", chosen])
+        run(package, library, ["-m", "pytest", "-q", "--capture=sys", "-p", "no:cacheprovider", *TESTS, "-k", chosen])
     fuzz = [str(HERE.relative_to(ROOT) / "fuzz_arguments.py"), "--seed", str(options.seed)]
     run(package, library, [*fuzz, "--count", str(options.count)])
     for framework in FRAMEWORKS[1:]:

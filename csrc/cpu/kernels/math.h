@@ -49,7 +49,7 @@ FUSEDOPS_INLINE Vec exp2_within_range(Vec x, Vec log2_of_base, Vec correction) {
       splat(12582912.f);  // adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa
   const Vec shifted = x * log2_of_base + shifter;
   const Vec fraction = multiply_subtract(x, log2_of_base, shifted - shifter) + correction;
-  return (Vec)((IntVec)exp2_of_fraction<accuracy>(fraction) + ((IntVec)shifted << 23));
+  return (Vec)((UintVec)exp2_of_fraction<accuracy>(fraction) + ((UintVec)shifted << 23));
 }
 
 // e^x for |x| <= 87; any other x gives some number or NaN, and NaN gives NaN.
@@ -85,7 +85,8 @@ FUSEDOPS_INLINE Vec exp2(Vec x) {
   const __mmask16 representable = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.f), _CMP_NLT_UQ);
   return (Vec)_mm512_maskz_scalef_ps(representable, (__m512)p, (__m512)integer);
 #else
-  const Vec power = (Vec)((IntVec)p + (__builtin_convertvector(integer, IntVec) << 23));
+  // unsigned: where x is out of range the sum overflows
+  const Vec power = (Vec)((UintVec)p + ((UintVec) __builtin_convertvector(integer, IntVec) << 23));
   return select(x >= splat(-126.f), power, select(x < splat(-126.f), Vec{}, x));
 #endif
 }
