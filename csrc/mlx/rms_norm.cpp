@@ -1,5 +1,8 @@
 #include "ops/rms_norm.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "cpu/cpu.h"
 #include "mlx/backward.h"
 #include "mlx/vmap.h"
@@ -46,13 +49,14 @@ struct RmsNorm {
                          optional_input(inputs, has_residual, residual_index()), false);
   }
 
-  // x / rms(x). Where float32 does not hold x's squares they are taken of x times a power of two, as by the CPU's
-  // kernel (cpu/kernels/reciprocal_rms.h).
+  // x / rms(x), of x times a power of two that brings the row, or what eps adds, near 1. So float32 holds the squares
+  // of any row, and what derivatives are made of: the cube of the reciprocal RMS, and its fifth power.
   mx::array normalize(const mx::array& x, mx::Stream s) const {
     if (x.shape(-1) == 0) return x;  // there may be more rows than memory holds numbers
-    const mx::array squares = mx::mean(mx::square(mx::stop_gradient(x, s), s), -1, true, s);
-    mx::array power = mx::where(mx::isinf(squares, s), mx::array(0x1p-96f), mx::array(1.f), s);
-    if (eps < 0x1p-100) power = mx::where(mx::less(squares, mx::array(0x1p-100f), s), mx::array(0x1p96f), power, s);
+    const mx::array least(std::max(static_cast<float>(std::sqrt(eps)), 0x1p-126f)), most(0x1p126f);
+    const mx::array magnitude = mx::max(mx::abs(mx::stop_gradient(x, s), s), -1, true, s);
+    const mx::array exponent = mx::floor(mx::log2(mx::minimum(mx::maximum(magnitude, least, s), most, s), s), s);
+    const mx::array power = mx::power(mx::array(2.f), mx::negative(exponent, s), s);
     const mx::array scaled = mx::multiply(x, power, s);
     const mx::array mean_square = mx::mean(mx::square(scaled, s), -1, true, s);
     const mx::array epsilon = mx::multiply(mx::multiply(mx::array(static_cast<float>(eps)), power, s), power, s);

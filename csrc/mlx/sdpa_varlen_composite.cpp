@@ -43,6 +43,9 @@ class Sequences {
 
   // (total, heads, dim) -> (sequences, heads, longest, dim), zeros where there is no element.
   mx::array padded(const mx::array& packed) const {
+    const int heads = packed.shape(1), dim = packed.shape(2);
+    if (dim == 0)
+      return mx::zeros({count(), heads, longest_, dim}, packed.dtype(), s_);  // take's gradient divides by it
     const mx::array index = mx::add(column(first_, s_), positions_, s_);
     const mx::array within = mx::clip(index, number(0), number(total_ - 1), s_);
     const mx::array rows = mx::take(packed, within, 0, s_);
@@ -64,17 +67,20 @@ struct Group {
 // What is computed: groups of padded sequences, one behind the other.
 struct Batches {
   std::vector<Group> groups;
-  mx::array rows;     // (total queries,): which of all padded queries each is
-  OptionalArray fit;  // whether the sequences cover the packed arrays, none being too long; absent: they do
+  mx::array rows;  // (total queries,): which of all padded queries each is
 };
 
-mx::array fit(const mx::array& cu_seqlens, const Sequences& all, int64_t total, int64_t max_length, mx::Stream s) {
+// Whether the sequences cover the packed array, none being too long.
+mx::array fit(const mx::array& cu_seqlens, int64_t sequences, int64_t total, int64_t max_length, mx::Stream s) {
+  const int count = static_cast<int>(sequences);
+  const mx::array first = mx::slice(cu_seqlens, {0}, {count}, s), end = mx::slice(cu_seqlens, {1}, {count + 1}, s);
   const auto offset_is = [&](int index, int64_t value) {
     return mx::all(mx::equal(mx::slice(cu_seqlens, {index}, {index + 1}, s), number(value), s), s);
   };
-  const mx::array long_enough = mx::greater_equal(all.lengths(), number(0), s);
-  const mx::array short_enough = mx::less_equal(all.lengths(), number(std::min(max_length, total)), s);
-  const mx::array ends = mx::logical_and(offset_is(0, 0), offset_is(all.count(), total), s);
+  const mx::array lengths = mx::subtract(end, first, s);
+  const mx::array long_enough = mx::greater_equal(lengths, number(0), s);
+  const mx::array short_enough = mx::less_equal(lengths, number(std::min(max_length, total)), s);
+  const mx::array ends = mx::logical_and(offset_is(0, 0), offset_is(count, total), s);
   return mx::logical_and(mx::all(mx::logical_and(long_enough, short_enough, s), s), ends, s);
 }
 
@@ -92,20 +98,13 @@ mx::array rows_of(const Sequences& all, int64_t total, mx::Stream s) {
 // All sequences in one group.
 Batches together(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem, mx::Stream s) {
   const int count = static_cast<int>(problem.sequences);
-  const int64_t total_queries = problem.total_queries, total_keys = problem.total_keys;
-  const int64_t max_queries = problem.longest.query_length, max_keys = problem.longest.key_length;
   const auto all = [&](const mx::array& cu_seqlens, int64_t total, int64_t max_length) {
-    const int64_t longest = std::max<int64_t>(std::min(max_length, total), 1);
-    return Sequences(mx::slice(cu_seqlens, {0}, {count}, s), mx::slice(cu_seqlens, {1}, {count + 1}, s), total, longest,
-                     s);
+    return Sequences(mx::slice(cu_seqlens, {0}, {count}, s), mx::slice(cu_seqlens, {1}, {count + 1}, s), total,
+                     std::max<int64_t>(std::min(max_length, total), 1), s);
   };
-  const mx::array cu_seqlens_q = mx::stop_gradient(arrays.cu_seqlens_q, s);
-  const mx::array cu_seqlens_k = mx::stop_gradient(arrays.cu_seqlens_k, s);
-  const Sequences queries = all(cu_seqlens_q, total_queries, max_queries);
-  const Sequences keys = all(cu_seqlens_k, total_keys, max_keys);
-  const mx::array both_fit = mx::logical_and(fit(cu_seqlens_q, queries, total_queries, max_queries, s),
-                                             fit(cu_seqlens_k, keys, total_keys, max_keys, s), s);
-  return {{{queries, keys}}, rows_of(queries, total_queries, s), both_fit};
+  const Sequences queries = all(arrays.cu_seqlens_q, problem.total_queries, problem.longest.query_length);
+  const Sequences keys = all(arrays.cu_seqlens_k, problem.total_keys, problem.longest.key_length);
+  return {{{queries, keys}}, rows_of(queries, problem.total_queries, s)};
 }
 
 // Sequences of similar lengths in each group: neither length is twice another's, so that at most three quarters of what
@@ -139,7 +138,7 @@ Batches in_groups(const std::vector<SdpaSequence>& sequences, const SdpaVarlenPr
       first_row += groups.back().queries.longest();
     }
   }
-  return {std::move(groups), mx::array(rows.data(), {static_cast<int>(rows.size())}), std::nullopt};
+  return {std::move(groups), mx::array(rows.data(), {static_cast<int>(rows.size())})};
 }
 
 // (sequences, 1, longest query, longest key): both are present, and the key is within its sequence's band.
@@ -168,37 +167,55 @@ SdpaOutputs attend(const Group& group, const SdpaVarlenArrays& arrays, const Sdp
   return sdpa_composite(padded, batch, options, s);
 }
 
+// x, or NaN throughout; its cotangent likewise.
 mx::array nan_unless(const OptionalArray& condition, const mx::array& x, mx::Stream s) {
-  return condition ? mx::where(*condition, x, mx::array(std::numeric_limits<float>::quiet_NaN(), x.dtype()), s) : x;
+  if (!condition) return x;
+  const mx::array nan(std::numeric_limits<float>::quiet_NaN());
+  return mx::multiply(x, mx::astype(mx::where(*condition, mx::array(1.f), nan, s), x.dtype(), s), s);
 }
 
-}  // namespace
+SdpaOutputs without_scores(const SdpaVarlenProblem& problem, mx::Stream s) {
+  const mx::array nothing_seen(-std::numeric_limits<float>::infinity());
+  return {mx::zeros(to_mlx(problem.output().shape), to_mlx(problem.longest.dtype), s),
+          mx::full(to_mlx(problem.logsumexp().shape), nothing_seen, s)};
+}
 
-SdpaOutputs sdpa_varlen_composite(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem,
-                                  const SdpaOptions& options, const std::vector<SdpaSequence>* known, mx::Stream s) {
-  const Batches batches = known ? in_groups(*known, problem, s) : together(arrays, problem, s);
-  const SdpaProblem& longest = problem.longest;
-  const bool no_scores = longest.query_heads * problem.sequences * problem.total_queries * problem.total_keys == 0;
-  if (no_scores) {
-    const mx::array zeros = mx::zeros(to_mlx(problem.output().shape), to_mlx(longest.dtype), s);
-    const mx::array nothing_seen(-std::numeric_limits<float>::infinity());
-    return {nan_unless(batches.fit, zeros, s),
-            nan_unless(batches.fit, mx::full(to_mlx(problem.logsumexp().shape), nothing_seen, s), s)};
-  }
+SdpaOutputs with_scores(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem, const SdpaOptions& options,
+                        const std::vector<SdpaSequence>* known, mx::Stream s) {
+  const auto [groups, rows] = known ? in_groups(*known, problem, s) : together(arrays, problem, s);
   Arrays outs, logsumexps;
-  for (const Group& group : batches.groups) {
+  for (const Group& group : groups) {
     const auto [out, logsumexp] = attend(group, arrays, problem, options, s);
     outs.push_back(out);
     logsumexps.push_back(logsumexp);
   }
   // Each group's (sequences, heads, longest, ...) -> (total, heads, ...)
   const auto packed = [&](const Arrays& padded) {
-    Arrays rows;
-    for (const mx::array& each : padded) rows.push_back(mx::flatten(mx::swapaxes(each, 1, 2, s), 0, 1, s));
-    return mx::take(mx::concatenate(std::move(rows), 0, s), batches.rows, 0, s);
+    Arrays all;
+    for (const mx::array& each : padded) all.push_back(mx::flatten(mx::swapaxes(each, 1, 2, s), 0, 1, s));
+    return mx::take(mx::concatenate(std::move(all), 0, s), rows, 0, s);
   };
-  return {nan_unless(batches.fit, mx::astype(packed(outs), arrays.q.dtype(), s), s),
-          nan_unless(batches.fit, mx::transpose(packed(logsumexps), s), s)};
+  return {mx::astype(packed(outs), arrays.q.dtype(), s), mx::transpose(packed(logsumexps), s)};
+}
+
+}  // namespace
+
+SdpaOutputs sdpa_varlen_composite(SdpaVarlenArrays arrays, const SdpaVarlenProblem& problem, const SdpaOptions& options,
+                                  const std::vector<SdpaSequence>* known, mx::Stream s) {
+  arrays.cu_seqlens_q = mx::stop_gradient(arrays.cu_seqlens_q, s);
+  arrays.cu_seqlens_k = mx::stop_gradient(arrays.cu_seqlens_k, s);
+  const SdpaProblem& longest = problem.longest;
+  OptionalArray covered;
+  if (!known) {
+    covered =
+        mx::logical_and(fit(arrays.cu_seqlens_q, problem.sequences, problem.total_queries, longest.query_length, s),
+                        fit(arrays.cu_seqlens_k, problem.sequences, problem.total_keys, longest.key_length, s), s);
+    for (mx::array* x : {&arrays.q, &arrays.k, &arrays.v}) *x = nan_unless(covered, *x, s);  // for their gradients
+  }
+  const Shape scores{longest.query_heads, problem.sequences, problem.total_queries, problem.total_keys};
+  const auto [out, logsumexp] =
+      element_count(scores) == 0 ? without_scores(problem, s) : with_scores(arrays, problem, options, known, s);
+  return {nan_unless(covered, out, s), nan_unless(covered, logsumexp, s)};
 }
 
 }  // namespace fusedops::mlx

@@ -20,7 +20,7 @@ struct SdpaVarlenArrays {
 
 // With the sequences, where they are known, they are padded to the lengths of similar ones. Else to the longest, and
 // the results are NaN throughout where the values of cu_seqlens do not fit: nobody waits here to look at them.
-SdpaOutputs sdpa_varlen_composite(const SdpaVarlenArrays& arrays, const SdpaVarlenProblem& problem,
-                                  const SdpaOptions& options, const std::vector<SdpaSequence>* known, mx::Stream s);
+SdpaOutputs sdpa_varlen_composite(SdpaVarlenArrays arrays, const SdpaVarlenProblem& problem, const SdpaOptions& options,
+                                  const std::vector<SdpaSequence>* known, mx::Stream s);
 
 }  // namespace fusedops::mlx

@@ -20,7 +20,12 @@ def preprocess(source: Path | str, include: Sequence[Path | str] = (), defines: 
     `include` are directories, `defines` are NAME or NAME=VALUE; __METAL_VERSION__ is 310 unless they set it. A file may
     be included if it lies below one of the directories or that of the source, which for text is the current one.
     SimulatorError: the file does not exist, it includes what lies elsewhere, or the preprocessor's own errors.
+    TypeError: `source` is neither.
     """
+    if not isinstance(source, Path | str):
+        raise TypeError(f"source must be a Path, or Metal text as a str, got {type(source).__name__}")
+    if isinstance(source, str) and not _is_unicode(source):
+        raise SimulatorError("<metal>: the text has surrogates, which are no characters")
     if isinstance(source, Path) and not source.is_file():
         raise SimulatorError(f"{source}: no such file")
     if not any(define.startswith("__METAL_VERSION__=") for define in defines):
@@ -39,6 +44,14 @@ def preprocess(source: Path | str, include: Sequence[Path | str] = (), defines: 
     if foreign := list(_included_from_elsewhere(result.stdout, [SHIM / "preprocessor", home, *map(Path, include)])):
         raise SimulatorError("\n".join(foreign))
     return result.stdout
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named(source: Path | str) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_problems import Problem, is_floating, normal
 
+import fusedops
 from fusedops.backends.torch.operators import add_rms_norm, geglu, gelu, rms_norm
 from fusedops.verification.problems import TINY
 
@@ -157,14 +158,30 @@ def scaled_gradients(function: Any, scale: float, grad_scale: float, second: boo
 
 
 @pytest.mark.parametrize("second", [False, True])
-@pytest.mark.parametrize("scale", [2.0**66, 2.0**100, 2.0**-80, 2.0**-110], ids=str)
+@pytest.mark.parametrize("scale", [2.0**exponent for exponent in (33, 50, 66, 100, -43, -80, -110)], ids=str)
 @pytest.mark.parametrize("path", ["overload", "composite"])
 def test_rms_norm_of_any_magnitude(path: str, scale: float, second: bool) -> None:
-    """Squares of x overflow or underflow. rms_norm(c x) is rms_norm(x)."""
+    """Squares of x overflow or underflow, or powers of its RMS do. rms_norm(c x) is rms_norm(x)."""
     function = getattr(rms_norm.OPERATOR, path)
     expected = scaled_gradients(function, 1.0, 1.0, second)
     for ours, plain in zip(scaled_gradients(function, scale, 1.0, second), expected, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("magnitude", [1e10, 1e15, 1e18, 1e30])
+@pytest.mark.parametrize("transform", [torch.func.jvp, torch.func.functionalize], ids=lambda f: f.__name__)
+def test_rms_norm_of_any_magnitude_under_transforms(transform: Any, magnitude: float) -> None:
+    x, direction = magnitude * normal(3, 64), normal(3, 64)
+
+    def derivative(function: Any, x: Tensor) -> Tensor:
+        if transform is torch.func.jvp:
+            return torch.func.jvp(function, (x,), (magnitude * direction.to(x),))[1]
+        gradient = torch.func.grad(lambda x: (function(x) * direction.to(x)).sum())
+        return magnitude * torch.func.functionalize(gradient)(x)
+
+    expected = derivative(lambda x: torch.nn.functional.rms_norm(x, (64,), eps=1e-6), x)
+    ours = derivative(fusedops.rms_norm, x.float())
+    torch.testing.assert_close(ours, expected.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_products_with_large_gradients() -> None:

@@ -7,11 +7,12 @@ import difflib
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fusedops.sim import SimulatorError, build, translate
+from fusedops.sim import SimulatorError, build, check, translate
 from fusedops.sim.compiler import host_compiler
 from fusedops.sim.translate.cuda import entry_point
 from fusedops.sim.translate.preprocess import SHIM
@@ -43,6 +44,16 @@ def test_golden_compiles(source: Path) -> None:
     text = translate(source, "simulator").text
     command = [host_compiler(), "-x", "c++", "-std=gnu++17", "-fsyntax-only", "-w", f"-I{SHIM}", "-"]
     assert not subprocess.run(command, input=text, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.parametrize("function", [build, check, translate])
+def test_no_text(function: Callable[..., object]) -> None:
+    arguments = ("simulator",) if function is translate else ()
+    for source in (KERNEL.encode(), None):
+        with pytest.raises(TypeError, match="source must be a Path, or Metal text as a str, got"):
+            function(source, *arguments)
+    with pytest.raises(SimulatorError, match="the text has surrogates"):
+        function(KERNEL + "\ud800", *arguments)
 
 
 def test_a_compiler_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

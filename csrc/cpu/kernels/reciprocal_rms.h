@@ -20,7 +20,7 @@ FUSEDOPS_INLINE float sum_of_terms(int64_t count, Term&& term) {
   return total;
 }
 
-// factor * power is 1 / rms; `power` is 1 but for those that are no normal number of float32.
+// factor * power is 1 / rms; `power` is 1 but for those so large or small that a weight times them may overflow.
 struct ReciprocalRms {
   float factor;
   float power = 1.f;
@@ -54,7 +54,7 @@ struct ReciprocalRms {
     });
     factor = reciprocal_root(squares, count, eps * scale * scale);
     const float product = factor * scale;
-    if (product >= 0x1p-126f && product <= 0x1.fffffep127f)
+    if (product >= 0x1p-64f && product <= 0x1p64f)
       factor = product;
     else
       power = scale;

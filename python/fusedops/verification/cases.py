@@ -174,6 +174,7 @@ RMS_NORM_EXTREME_CASES = [
         for magnitude, eps in ((1e20, 1e-6), (1e37, 1e-6), (1e25, 0.0), (1e-25, 0.0), (1e-36, 0.0), (1e-41, 0.0))
     ),
     RmsNormCase((3, 64), magnitude=1e-21, eps=2.0**-140),
+    *(RmsNormCase((3, 7), magnitude=1e-38, eps=0.0, weight=None, weight_offset=offset) for offset in (1.0, 30.0)),
     RmsNormCase((3, 64), magnitude=1e20, eps=1e38),
     RmsNormCase((3, 64), spike=5e19),
     RmsNormCase((3, 64), spike=-3e38, residual="same"),

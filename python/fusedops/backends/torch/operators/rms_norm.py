@@ -47,15 +47,14 @@ def normalize_to(
 
 
 def _power(x: Tensor, eps: float) -> Tensor:
-    """Return the power of two for each row, mostly 1, times which float32 holds the squares.
+    """Return a power of two for each row that brings it, or what eps adds, near 1.
 
-    It is the CPU kernel's (csrc/cpu/kernels/reciprocal_rms.h).
+    So float32 holds the squares of any row, and what derivatives are made of: the cube of the reciprocal RMS, and its
+    fifth power.
     """
-    squares = x.detach().square().sum(-1)
-    power = torch.ones_like(squares).masked_fill(squares.isinf(), 2.0**-96)
-    if eps < 2.0**-100:
-        power = power.masked_fill(squares < 2.0**-100 * x.shape[-1], 2.0**96)
-    return power
+    least = max(eps**0.5, 2.0**-126)
+    largest = x.detach().abs().amax(-1).clamp(least, 2.0**126)
+    return torch.exp2(-largest.log2().floor())
 
 
 def gradients(
