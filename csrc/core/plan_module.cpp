@@ -154,7 +154,7 @@ size_t hash_of(const Plan& plan) { return plan.launches.empty() ? 0 : hash_of(pl
 // Equal where all members are, and copied by pickle's protocols, the oldest included.
 template <class State, class T>
 void define_as_value(nb::class_<T>& python_class) {
-  python_class.def(nb::self == nb::self)
+  python_class.def(nb::self == nb::self, nb::sig("def __eq__(self, other: object, /) -> bool"))
       .def("__hash__", [](const T& object) { return hash_of(object); })
       .def("__reduce__",
            [](nb::handle_t<T> object) {

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -264,3 +265,16 @@ def test_export(differentiable: bool) -> None:
     for length in (6, 33):
         x, _ = inputs(length)
         torch.testing.assert_close(loaded(x), module(x))
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_numpy_scalars(dynamic: bool | None) -> None:
+    """As 1 / np.sqrt(head_dim) is one."""
+
+    def function(q: Tensor) -> Tensor:
+        q = fusedops.rms_norm(q, eps=np.float64(0.5), weight_offset=np.float64(1))
+        return fusedops.sdpa(q, q, q, scale=1 / np.sqrt(8), softcap=np.float64(2))
+
+    q = torch.randn(1, 2, 4, 8)
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    torch.testing.assert_close(compiled(q), function(q))

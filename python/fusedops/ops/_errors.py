@@ -64,12 +64,14 @@ def is_truth_value(value: Any) -> bool:
     return (isinstance(value, int) and value in (0, 1)) or kind_of(value) in ("numpy.bool", "numpy.bool_")
 
 
-def as_number(name: str, value: Any) -> float:
+def as_number(backend: Backend, name: str, value: Any) -> float:
     """Return a real number of any kind as a float. Frameworks take other things for one, each in its own way.
 
     Hot calls ask whether the type is float before they come here. Bools are no numbers, nor are arrays of one element:
-    these would be taken for constants, and get no gradient.
+    these would be taken for constants, and get no gradient. But a numpy.float64 is such an array to torch.compile.
     """
+    if kind_of(value) == "numpy.ndarray" and value.ndim == 0 and value.itemsize == 8 and backend.is_tracing():
+        return float(value)
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and kind_of(value) != "numpy.timedelta64"
     if not is_real and kind_of(value) not in _SYMBOLIC_NUMBERS:
         why = ", which would get no gradient" if hasattr(value, "__dlpack__") else ""

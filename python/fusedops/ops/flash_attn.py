@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fusedops.backends import backend_of
+from fusedops.backends import Backend, backend_of
 from fusedops.ops._errors import as_number, is_truth_value, kind_of
 from fusedops.ops._integers import integer
 from fusedops.ops.sdpa import sdpa
@@ -74,9 +74,9 @@ def flash_attn_func(
         }
         if (overridden := backend.override(flash_attn_func, {"q": q, "k": k, "v": v}, given)) is not NotImplemented:
             return overridden
-    _refuse(dropout_p, alibi_slopes)
+    _refuse(backend, dropout_p, alibi_slopes)
     _truth("deterministic", deterministic)
-    options = _options(softmax_scale, causal, window_size, softcap, sinks)
+    options = _options(backend, softmax_scale, causal, window_size, softcap, sinks)
     arrays = (_swapped("q", q), _swapped("k", k), _swapped("v", v))
     if not _truth("return_attn_probs", return_attn_probs):
         return sdpa(*arrays, **options).swapaxes(1, 2)
@@ -158,37 +158,39 @@ def flash_attn_varlen_func(
         }
         if (overridden := backend.override(flash_attn_varlen_func, required, given)) is not NotImplemented:
             return overridden
-    _refuse(dropout_p, alibi_slopes)
+    _refuse(backend, dropout_p, alibi_slopes)
     _truth("deterministic", deterministic)
     if block_table is not None:
         raise ValueError(f"block_table must be None: there are no paged keys and values, got {kind_of(block_table)}")
     arrays = (q, k, v, cu_seqlens_q, cu_seqlens_k)
-    options = _options(softmax_scale, causal, window_size, softcap, sinks)
+    options = _options(backend, softmax_scale, causal, window_size, softcap, sinks)
     options |= {"max_seqlen_q": max_seqlen_q, "max_seqlen_k": max_seqlen_k}
     if not _truth("return_attn_probs", return_attn_probs):
         return sdpa_varlen(*arrays, **options)
     return *sdpa_varlen(*arrays, return_lse=True, **options), None
 
 
-def _refuse(dropout_p: Any, alibi_slopes: Any) -> None:
-    if as_number("dropout_p", dropout_p) != 0:
+def _refuse(backend: Backend, dropout_p: Any, alibi_slopes: Any) -> None:
+    if as_number(backend, "dropout_p", dropout_p) != 0:
         raise ValueError(f"dropout_p must be 0: there is no dropout, got {dropout_p}")
     if alibi_slopes is not None:
         kind = kind_of(alibi_slopes)
         raise ValueError(f"alibi_slopes must be None: fusedops.sdpa takes such a bias as its mask, got {kind}")
 
 
-def _options(softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, sinks: Any) -> dict[str, Any]:
+def _options(
+    backend: Backend, softmax_scale: Any, causal: Any, window_size: Any, softcap: Any, sinks: Any
+) -> dict[str, Any]:
     """Return the options as sdpa names and takes them."""
     try:
         left, right = window_size
     except (TypeError, ValueError):
         raise ValueError(f"window_size must be a pair (left, right), got {window_size!r}") from None
     return {
-        "scale": None if softmax_scale is None else as_number("softmax_scale", softmax_scale),
+        "scale": None if softmax_scale is None else as_number(backend, "softmax_scale", softmax_scale),
         "causal": _truth("causal", causal),
         "window": (_window_side(left), _window_side(right)),
-        "softcap": as_number("softcap", softcap) or None,
+        "softcap": as_number(backend, "softcap", softcap) or None,
         "sinks": sinks,
     }
 

@@ -50,9 +50,9 @@ def rms_norm(
         if (overridden := backend.override(rms_norm, {"x": x}, options)) is not NotImplemented:
             return overridden
     if type(eps) is not float:
-        eps = _FLOAT32_EPSILON if eps is None else as_number("eps", eps)
+        eps = _FLOAT32_EPSILON if eps is None else as_number(backend, "eps", eps)
     if type(weight_offset) is not float:
-        weight_offset = as_number("weight_offset", weight_offset)
+        weight_offset = as_number(backend, "weight_offset", weight_offset)
     try:
         return backend.rms_norm(x, weight, residual, eps, weight_offset)
     except Exception:

@@ -109,9 +109,9 @@ def sdpa(
     require_bool("deterministic", deterministic)
     require_bool("return_lse", return_lse)
     if scale is not None and type(scale) is not float:
-        scale = as_number("scale", scale)
+        scale = as_number(backend, "scale", scale)
     if softcap is not None and type(softcap) is not float:
-        softcap = as_number("softcap", softcap)
+        softcap = as_number(backend, "softcap", softcap)
     try:
         return backend.sdpa(q, k, v, mask, sinks, code, scale, left, right, softcap, deterministic, return_lse)
     except Exception:

@@ -125,9 +125,9 @@ def sdpa_varlen(
     require_bool("return_lse", return_lse)
     longest_q, longest_k = _length("max_seqlen_q", max_seqlen_q), _length("max_seqlen_k", max_seqlen_k)
     if scale is not None and type(scale) is not float:
-        scale = as_number("scale", scale)
+        scale = as_number(backend, "scale", scale)
     if softcap is not None and type(softcap) is not float:
-        softcap = as_number("softcap", softcap)
+        softcap = as_number(backend, "softcap", softcap)
     arrays = {"q": q, "k": k, "v": v, "cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k, "sinks": sinks}
     options: dict[str, Any] = {
         "max_seqlen_q": longest_q,
