@@ -126,8 +126,8 @@ NO_NUMBERS += [
     ({"causal": -1}, "causal must be a bool, got int"),
     ({"causal": 10**400}, "causal must be a bool, got int"),
     ({"deterministic": None}, "deterministic must be a bool, got NoneType"),
-    ({"softcap": np.timedelta64(1)}, "softcap must be a number, got numpy.timedelta64"),
-    ({"window_size": (np.timedelta64(1), 1)}, "window_size must be a pair of ints, got numpy.timedelta64"),
+    ({"softcap": np.timedelta64(1, "s")}, "softcap must be a number, got numpy.timedelta64"),
+    ({"window_size": (np.timedelta64(1, "s"), 1)}, "window_size must be a pair of ints, got numpy.timedelta64"),
     ({"return_attn_probs": np.ones(2)}, "return_attn_probs must be a bool, got numpy.ndarray"),
 ]
 
