@@ -18,7 +18,7 @@ from fusedops.sim.translate.cuda import entry_point
 from fusedops.sim.translate.preprocess import SHIM
 
 GOLDEN = Path(__file__).parent / "golden"
-SUFFIXES = {"simulator": ".simulator.cpp", "cuda": ".cu", "opencl": ".opencl.cpp"}
+SUFFIXES = {"simulator": ".simulator.cpp", "cuda": ".cu", "opencl": ".opencl.cpp", "agx": ".agx.cpp"}
 KERNEL = "kernel void k(device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[i] = 1; }\n"
 
 

@@ -55,6 +55,7 @@ bool simd_is_first();
 template <class T, int C, int R>
 struct simdgroup_matrix {
   static_assert(C == 8 && R == 8, "only 8x8 exists");
+  vec<T, 2> msl_elements;
   simdgroup_matrix() __private = default;
   explicit simdgroup_matrix(T) __private;
   __private vec<T, 2>& thread_elements() __private;
