@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from .assembly import KernelCode, Loop
-from .compile import registers, settings
+from .compile import UNROLL_THRESHOLDS, registers, settings
 from .tools import Tools, find_tools
 
 if TYPE_CHECKING:
     from fusedops import _core
 
-__all__ = ["KernelCode", "Loop", "Tools", "find_tools", "plan_registers", "registers", "settings"]
+__all__ = ["UNROLL_THRESHOLDS", "KernelCode", "Loop", "Tools", "find_tools", "plan_registers", "registers", "settings"]
 
 
 def plan_registers(plan: _core.Plan) -> dict[str, KernelCode]:

@@ -69,6 +69,9 @@ class KernelCode:
         spills, fills: As for a loop, in the whole text.
         scratch_bytes: Of a thread's stack.
         loops: In the order of the text, an outer one before its inner ones.
+        arrays: Of a thread that LLVM left, since a loop over them is not unrolled. Mesa puts small ones into registers, at
+            the cost of instructions; others cost spills and fills.
+        unroll_threshold: With which LLVM came to it.
     """
 
     instructions: int
@@ -80,6 +83,8 @@ class KernelCode:
     fills: int
     scratch_bytes: int
     loops: tuple[Loop, ...]
+    arrays: int
+    unroll_threshold: int
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,14 @@ class _Block:
     successors: list[int]
 
 
-def read(output: str) -> KernelCode:
+def read(output: str, arrays: int, unroll_threshold: int) -> KernelCode:
     """What asahi_clc printed of one kernel, told AGX_MESA_DEBUG=shaders,shaderdb. SimulatorError: it is not that."""
     found = list(_STATISTICS.finditer(output))
     blocks = _final_blocks(output)
     if not found or not blocks:
         raise SimulatorError("asahi_clc printed no statistics: it is of another version than docs/agx.md builds")
-    return KernelCode(**{name: int(value) for name, value in found[-1].groupdict().items()}, loops=_loops(blocks))
+    numbers = {name: int(value) for name, value in found[-1].groupdict().items()}
+    return KernelCode(**numbers, loops=_loops(blocks), arrays=arrays, unroll_threshold=unroll_threshold)
 
 
 def _final_blocks(output: str) -> list[_Block]:

@@ -1,5 +1,6 @@
 """Metal text to instructions of Apple's M1 and M2 by way of clang, LLVM, SPIR-V and Mesa: docs/agx.md."""
 
+import contextlib
 import functools
 import os
 import re
@@ -16,7 +17,8 @@ from .assembly import KernelCode, read
 from .ir import for_spirv, unresolved_generic_pointers
 from .tools import Tools, find_tools
 
-UNROLL_THRESHOLD = 150
+# The first is what comes nearest to Apple's compiler; Mesa's crashes on some kernels that it leaves loops in.
+UNROLL_THRESHOLDS = (150, 300)
 _CLANG = [
     *("-x", "clcpp", "-cl-std=CLC++2021", "-cl-no-stdinc", "-nostdinc", "-cl-single-precision-constant", "-w"),
     *("--target=x86_64-linux-gnu", "-Xclang", "-ffake-address-space-map", "-Xclang", "-cl-ext=+all"),
@@ -32,8 +34,7 @@ _ONE_FUNCTION = (
 _LAST = "function(load-store-vectorizer,instcombine<no-verify-fixpoint>,early-cse)"
 _OPT = [
     *("-inline-threshold=1000000", "-vectorize-loops=false", "-vectorize-slp=false"),
-    *(f"-unroll-threshold={UNROLL_THRESHOLD}", "-pragma-unroll-threshold=100000"),
-    "-assume-default-is-flat-addrspace",
+    *("-pragma-unroll-threshold=100000", "-assume-default-is-flat-addrspace"),
 ]
 _TIME_LIMIT = 600
 
@@ -70,13 +71,15 @@ def registers(
     macros = [f"-DMSL_MOST_THREADS={most_threads}"] if most_threads else []
     macros += ["-DMSL_MATRIX"] if tools.has_matrix_instruction else []
     module = _run("clang", [tools.clang, *_CLANG, *macros, "-o", "-", "-"], translation.text)
-    passes = ",".join([_ONE_FUNCTION, *[_pipeline(tools.opt)] * 2, _LAST])
     entry = _entry_point(module)
-    module = _run(
-        "opt", [tools.opt, "-S", f"-passes={passes}", *_OPT, f"-internalize-public-api-list={entry}"], for_spirv(module)
+    module = for_spirv(module)
+    for threshold in UNROLL_THRESHOLDS:
+        with contextlib.suppress(_Crash):
+            return _optimised(tools, module, entry, threshold)
+    raise SimulatorError(
+        f"{kernel}: asahi_clc crashes, which is Mesa's mistake: arrays that loops leave in memory often are the cause, and "
+        "another bound of threads may avoid it"
     )
-    _refuse_what_is_left(module)
-    return _code(tools, module)
 
 
 def settings(tools: Tools) -> str:
@@ -84,7 +87,7 @@ def settings(tools: Tools) -> str:
     matrix = "with" if tools.has_matrix_instruction else "without"
     return (
         f"AGX (M1, M2) by Mesa {matrix} the matrix instruction; LLVM {tools.llvm_version} "
-        f"without loop-invariant code motion, unrolling threshold {UNROLL_THRESHOLD}"
+        f"without loop-invariant code motion, unrolling threshold {UNROLL_THRESHOLDS[0]}"
     )
 
 
@@ -100,6 +103,14 @@ def _pipeline(opt: str) -> str:
     command = [opt, "-passes=default<O2>", *_OPT, "-print-pipeline-passes", "-disable-output"]
     passes = _run("opt", command, "")
     return re.sub(r"\blicm(<[^>]*>)?", "no-op-loop", passes.strip())
+
+
+def _optimised(tools: Tools, module: str, entry: str, threshold: int) -> KernelCode:
+    passes = ",".join([_ONE_FUNCTION, *[_pipeline(tools.opt)] * 2, _LAST])
+    options = [*_OPT, f"-unroll-threshold={threshold}", f"-internalize-public-api-list={entry}"]
+    module = _run("opt", [tools.opt, "-S", f"-passes={passes}", *options], module)
+    _refuse_what_is_left(module)
+    return read(_assembly(tools, module), len(re.findall(r"= alloca \[", module)), threshold)
 
 
 def _refuse_what_is_left(module: str) -> None:
@@ -122,19 +133,23 @@ def _readable(name: str) -> str:
     return "::".join(words) or name
 
 
-def _code(tools: Tools, module: str) -> KernelCode:
+def _assembly(tools: Tools, module: str) -> str:
+    """What asahi_clc prints of an optimised module with one entry point."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bitcode, spirv = folder / "kernel.bc", folder / "kernel.spv"
         _run("opt", [tools.opt, "-o", str(bitcode)], module)
         _run("llvm-spirv", [tools.llvm_spirv, str(bitcode), "-o", str(spirv), "--spirv-ext=-all"])
-        debug = {"AGX_MESA_DEBUG": "shaders,shaderdb,internal"}
-        output = _run("asahi_clc", [tools.asahi_clc, str(spirv), str(folder / "h"), str(folder / "c")], "", debug)
-    return read(output)
+        command = [tools.asahi_clc, str(spirv), str(folder / "kernel.h"), str(folder / "kernel.c")]
+        return _run("asahi_clc", command, debug="shaders,shaderdb,internal")
 
 
-def _run(name: str, command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints. SimulatorError: it fails."""
+class _Crash(Exception):
+    """A program ended by a signal."""
+
+
+def _run(name: str, command: Sequence[str], text: str = "", debug: str = "") -> str:
+    """What a program prints, and with Mesa's `debug` its errors, too. _Crash, or SimulatorError: it fails."""
     try:
         result = subprocess.run(
             command,
@@ -144,11 +159,13 @@ def _run(name: str, command: Sequence[str], text: str = "", environment: Mapping
             errors="replace",
             check=False,
             timeout=_TIME_LIMIT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "AGX_MESA_DEBUG": debug},
         )
     except subprocess.TimeoutExpired:
         raise SimulatorError(f"{name} takes more than {_TIME_LIMIT} seconds") from None
+    if result.returncode < 0 and debug:
+        raise _Crash
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if "WARNING" not in line]
         raise SimulatorError(f"{name} fails ({result.returncode}): " + "\n".join(lines[:10]))
-    return result.stdout + (result.stderr if environment else "")
+    return result.stdout + (result.stderr if debug else "")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
-from ..agx import KernelCode, Loop, find_tools, registers, settings
+from ..agx import UNROLL_THRESHOLDS, KernelCode, Loop, find_tools, registers, settings
 from ..errors import SimulatorError
 from ..translate import parse
 from .sources import host_name, metal_source, resolve_mlx
@@ -20,6 +20,7 @@ _WORDS = {
     "spills": "spills",
     "fills": "fills",
     "scratch_bytes": "bytes of scratch",
+    "arrays": "arrays left",
 }
 _LOOP_WORDS = {
     "instructions": "instructions",
@@ -32,7 +33,7 @@ _LOOP_WORDS = {
     "fills": "fills",
     "issue_cycles": "issue cycles",
 }
-assert list(_WORDS) == [field.name for field in fields(KernelCode) if field.name != "loops"]
+assert list(_WORDS) == [field.name for field in fields(KernelCode) if field.name not in ("loops", "unroll_threshold")]
 assert list(_LOOP_WORDS) == [field.name for field in fields(Loop) if field.name != "depth"]
 
 
@@ -88,7 +89,8 @@ def _compiled(options: argparse.Namespace, kernels: Sequence[str]) -> list[tuple
 
 
 def _paragraph(name: str, code: KernelCode) -> Iterator[str]:
-    yield name
+    threshold = code.unroll_threshold
+    yield name + (f" (unrolling threshold {threshold})" if threshold != UNROLL_THRESHOLDS[0] else "")
     yield "  " + ", ".join(f"{getattr(code, field)} {words}" for field, words in _WORDS.items())
     if code.loops:
         rows = [["loop", *_LOOP_WORDS.values()]]

@@ -1,7 +1,7 @@
 """C++ for OpenCL with entry points, for a compiler of Apple's GPU instructions: docs/agx.md. Never run."""
 
 from .cuda import entry_point
-from .declarations import FunctionConstant, Instantiation, Kernel, Parameter, ThreadgroupVariable, Unit
+from .declarations import Function, FunctionConstant, Instantiation, Kernel, Parameter, ThreadgroupVariable, Unit
 from .opencl import OpenCLEmitter
 
 UNBOUNDED_THREADS = 384  # a threadgroup of no more leaves a thread all registers that there are
@@ -38,6 +38,20 @@ class AgxEmitter(OpenCLEmitter):
         super().__init__(unit, only)
         self._ends: dict[int | None, str] = {}  # of a kernel's threadgroup variables so far
 
+    def emit(self) -> str:
+        self._make_offsets_numbers()
+        return super().emit()
+
+    def _make_offsets_numbers(self) -> None:
+        """Clang adds no object that becomes a number to a pointer: `p += a * b;` with MLX's integral_constant."""
+        source = self.source
+        for index, token in enumerate(source.tokens):
+            if token.text in ("+=", "-="):
+                stop = source.find(index, len(source), ";")
+                if all(source.is_identifier(i) or source[i] == "*" for i in range(index + 1, stop)):
+                    self.before(index + 1, "msl_number(")
+                    self.after(stop - 1, ")")
+
     def kernel(self, kernel: Kernel) -> None:
         source = self.source
         name = source[kernel.name]
@@ -46,6 +60,12 @@ class AgxEmitter(OpenCLEmitter):
         self.after(kernel.stop - 1, f" {template} constexpr int msl_most_{name} = {self._most_threads(kernel)};")
         if not kernel.is_template and self.is_wanted(kernel):
             self._entry_point(kernel.host_name, kernel, f"{kernel.scope}::", name)
+
+    def function(self, function: Function) -> None:
+        """A constructor for the address space `thread` makes temporaries, too, which for clang have no space."""
+        source, qualifier = self.source, self.source.partner(function.parameter_list) + 1
+        if source[qualifier] == "thread" and function.scope.endswith(f" {source[function.name]}"):
+            self.blank(qualifier, qualifier + 1)
 
     def instantiation(self, instantiation: Instantiation) -> None:
         """The entry point instantiates the kernel by calling it."""

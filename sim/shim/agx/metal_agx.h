@@ -16,6 +16,17 @@
 #define MSL_THREADS(...) (__VA_ARGS__)
 #endif
 
+// A value, or of integral_constant<T, value> and the like its number.
+template <class T>
+constexpr T msl_number(T x) {
+  return x;
+}
+
+template <template <class U, U> class Constant, class T, T value>
+constexpr T msl_number(Constant<T, value>) {
+  return value;
+}
+
 // ---- What entry points pass to kernels: each becomes what the kernel's parameter wants.
 #define MSL_ARGUMENT(name, SPACE)         \
   struct msl_##name##_pointer {           \

@@ -77,7 +77,7 @@ inline uint msl_row() { return ((msl_rt_lane() & 16) >> 2) | ((msl_rt_lane() >> 
 inline uint msl_column() { return ((msl_rt_lane() & 8) >> 1) | ((msl_rt_lane() & 1) << 1); }
 
 template <class T, int C, int R>
-simdgroup_matrix<T, C, R>::simdgroup_matrix(T x) __private {
+simdgroup_matrix<T, C, R>::simdgroup_matrix(T x) {
   msl_elements.x = x;
   msl_elements.y = x;
 }
