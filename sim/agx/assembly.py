@@ -69,8 +69,8 @@ class KernelCode:
         spills, fills: As for a loop, in the whole text.
         scratch_bytes: Of a thread's stack.
         loops: In the order of the text, an outer one before its inner ones.
-        arrays: Of a thread that LLVM left, since a loop over them is not unrolled. Mesa puts small ones into registers, at
-            the cost of instructions; others cost spills and fills.
+        arrays: Of a thread that LLVM left, since a loop over them is not unrolled. Mesa puts small ones into registers,
+            at the cost of instructions; others cost spills and fills.
         unroll_threshold: With which LLVM came to it.
     """
 

@@ -77,8 +77,8 @@ def registers(
         with contextlib.suppress(_Crash):
             return _optimised(tools, module, entry, threshold)
     raise SimulatorError(
-        f"{kernel}: asahi_clc crashes, which is Mesa's mistake: arrays that loops leave in memory often are the cause, and "
-        "another bound of threads may avoid it"
+        f"{kernel}: asahi_clc crashes, which is Mesa's mistake: arrays that loops leave in memory often are the cause, "
+        "and another bound of threads may avoid it"
     )
 
 

@@ -91,7 +91,13 @@ def _compiled(options: argparse.Namespace, kernels: Sequence[str]) -> list[tuple
 def _paragraph(name: str, code: KernelCode) -> Iterator[str]:
     threshold = code.unroll_threshold
     yield name + (f" (unrolling threshold {threshold})" if threshold != UNROLL_THRESHOLDS[0] else "")
-    yield "  " + ", ".join(f"{getattr(code, field)} {words}" for field, words in _WORDS.items())
+    yield (
+        f"  {code.instructions} instructions, {code.code_bytes} bytes of code, {code.registers} half-registers of 256, "
+        f"{code.uniforms} uniform ones, {code.threads} threads a core"
+    )
+    yield (
+        f"  {code.spills}:{code.fills} spills:fills, {code.scratch_bytes} bytes of scratch, {code.arrays} arrays left"
+    )
     if code.loops:
         rows = [["loop", *_LOOP_WORDS.values()]]
         for number, loop in enumerate(code.loops, 1):
