@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agx import RECORDED, need_compiler
+from agx_compiler import RECORDED, need_compiler
 
 import fusedops
 from fusedops.sim import SimulatorError
@@ -169,7 +169,8 @@ def test_the_command_shows_all_kernels(sums: str, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("sums")] == ["sums_float", "sums_bfloat"]
     assert "half-registers of 256" in lines[1]
-    assert lines[2].split()[:2] == ["loop", "instructions"]
+    assert "0:0 spills:fills" in lines[2]
+    assert lines[3].split()[:2] == ["loop", "instructions"]
     assert lines[-1].startswith(settings(find_tools()))
 
 

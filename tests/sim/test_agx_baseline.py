@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from agx import RECORDED, need_compiler
+from agx_compiler import RECORDED, need_compiler
 
 import fusedops
 from fusedops import _core
