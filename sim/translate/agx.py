@@ -86,7 +86,7 @@ class AgxEmitter(OpenCLEmitter):
         most = self._most_threads(kernel) if signature else f"{scope}msl_most_{call}"
         values = ["(__local uchar*)pool", *(cast + argument for cast, argument in zip(casts, arguments, strict=True))]
         self.appendix.append(
-            f"kernel __attribute__((reqd_work_group_size(MSL_THREADS({most}) / 4, 4, 1))) "
+            f"kernel __attribute__((reqd_work_group_size((MSL_THREADS({most}) + 3) / 4, 4, 1))) "
             f"void {entry_point(host_name)}({', '.join([*parameters, *_GRID])}) "
             f"{{ __local uint4 pool[{_POOL_BYTES // 16}]; {scope}{call}({', '.join(values)}); }}"
         )
