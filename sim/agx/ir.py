@@ -38,6 +38,7 @@ _TRUNCATION = re.compile(rf"fptrunc {_FLAGS}{_WIDTH}float>? (\S+) to (?:<\d+ x )
 
 _GENERIC = "addrspace(4)"
 _CAST_TO_PRIVATE = re.compile(r"addrspacecast ptr (%[-\w.$]+) to ptr(?! addrspace)")
+_CALLED = re.compile(r"addrspacecast \(ptr (@[-\w.$]+) to ptr\)")  # a function, by a generic pointer to it
 _MEMORY_INTRINSIC = r"@llvm\.mem(?:cpy|move|set)[.\w]+"
 _DECLARATION = re.compile(rf"^declare .*{_MEMORY_INTRINSIC}.*\n", re.MULTILINE)
 
@@ -94,6 +95,7 @@ def without_generic_pointers(text: str) -> str:
         return text
     text = text.replace(f" {_GENERIC}", "")
     text = _CAST_TO_PRIVATE.sub(r"bitcast ptr \1 to ptr", text)
+    text = _CALLED.sub(r"\1", text)
     text = re.sub(rf"^declare .*{_MEMORY_INTRINSIC}.*\n", "", text, flags=re.MULTILINE)
     return re.sub(_MEMORY_INTRINSIC, lambda match: re.sub(r"\.p4\b", ".p0", match[0]), text)
 

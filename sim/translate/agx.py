@@ -84,11 +84,14 @@ class AgxEmitter(OpenCLEmitter):
         casts = [self._cast(*types) for types in signature] if signature else [""] * len(kernel.parameters)
         arguments = map(self._argument, kernel.parameters)
         most = self._most_threads(kernel) if signature else f"{scope}msl_most_{call}"
+        function = scope + call
+        if not signature:  # nor is anything deduced, such as an argument with a default
+            function = f"static_cast<decltype({function})*>({function})"
         values = ["(__local uchar*)pool", *(cast + argument for cast, argument in zip(casts, arguments, strict=True))]
         self.appendix.append(
             f"kernel __attribute__((reqd_work_group_size((MSL_THREADS({most}) + 3) / 4, 4, 1))) "
             f"void {entry_point(host_name)}({', '.join([*parameters, *_GRID])}) "
-            f"{{ __local uint4 pool[{_POOL_BYTES // 16}]; {scope}{call}({', '.join(values)}); }}"
+            f"{{ __local uint4 pool[{_POOL_BYTES // 16}]; {function}({', '.join(values)}); }}"
         )
 
     def _most_threads(self, kernel: Kernel) -> str:

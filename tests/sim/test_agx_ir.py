@@ -74,6 +74,7 @@ def test_generic_pointers_become_private_ones() -> None:
         "  %h = addrspacecast ptr addrspace(1) %x to ptr addrspace(4)\n"
         "  call void @llvm.memcpy.p4.p4.i64(ptr addrspace(4) %g, ptr addrspace(4) align 4 %h, i64 8, i1 false)\n"
         "  call void @llvm.memcpy.p0.p1.i64(ptr align 4 %p, ptr addrspace(1) align 4 %x, i64 8, i1 false)\n"
+        "  call void addrspacecast (ptr @h to ptr addrspace(4))(ptr addrspace(1) %x)\n"
         "  ret void\n}\n"
         "declare void @llvm.memcpy.p4.p4.i64(ptr addrspace(4), ptr addrspace(4), i64, i1 immarg) #2\n"
         "declare void @llvm.memcpy.p0.p1.i64(ptr, ptr addrspace(1), i64, i1 immarg) #2\n"
@@ -85,6 +86,7 @@ def test_generic_pointers_become_private_ones() -> None:
         "%h = addrspacecast ptr addrspace(1) %x to ptr",
         "call void @llvm.memcpy.p0.p0.i64(ptr %g, ptr align 4 %h, i64 8, i1 false)",
         "call void @llvm.memcpy.p0.p1.i64(ptr align 4 %p, ptr addrspace(1) align 4 %x, i64 8, i1 false)",
+        "call void @h(ptr addrspace(1) %x)",
         "ret void",
     ]
     assert re.findall(r"^declare.*", text, re.MULTILINE) == ["declare float @g(float)"]

@@ -1,6 +1,7 @@
 // Metal for clang's "C++ for OpenCL" with definitions, for a compiler of Apple's GPU instructions: the declarations are
 // those of the static check. What is defined nowhere is an error once a kernel uses it.
 #pragma once
+#pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 #include "metal_opencl.h"
 
 #undef is_function_constant_defined

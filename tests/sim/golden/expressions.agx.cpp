@@ -13,4 +13,4 @@ struct Pair {
   for (int j = 0; j < 4; j++) v[j] += 1e-3f;
   x[i] = v;
 }  constexpr int msl_most_k = 384;
-kernel __attribute__((reqd_work_group_size((MSL_THREADS(::msl_most_k) + 3) / 4, 4, 1))) void msl_k(__global uchar* b0, __global uchar* b1, uint gx, uint gy, uint gz, uint tx, uint ty, uint tz) { __local uint4 pool[2048]; ::k((__local uchar*)pool, msl_device_pointer{b0}, msl_device_pointer{b1}, msl_position_in_grid(tx, ty, tz)); }
+kernel __attribute__((reqd_work_group_size((MSL_THREADS(::msl_most_k) + 3) / 4, 4, 1))) void msl_k(__global uchar* b0, __global uchar* b1, uint gx, uint gy, uint gz, uint tx, uint ty, uint tz) { __local uint4 pool[2048]; static_cast<decltype(::k)*>(::k)((__local uchar*)pool, msl_device_pointer{b0}, msl_device_pointer{b1}, msl_position_in_grid(tx, ty, tz)); }

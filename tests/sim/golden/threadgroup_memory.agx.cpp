@@ -9,4 +9,4 @@ using namespace metal;
   threadgroup_barrier(mem_flags::mem_threadgroup);
   x[i] = end[-int(i)] + tile[0].x;
 }  constexpr int msl_most_reverse = 384;
-kernel __attribute__((reqd_work_group_size((MSL_THREADS(::msl_most_reverse) + 3) / 4, 4, 1))) void msl_reverse(__global uchar* b0, uint gx, uint gy, uint gz, uint tx, uint ty, uint tz) { __local uint4 pool[2048]; ::reverse((__local uchar*)pool, msl_device_pointer{b0}, msl_position_in_threadgroup()); }
+kernel __attribute__((reqd_work_group_size((MSL_THREADS(::msl_most_reverse) + 3) / 4, 4, 1))) void msl_reverse(__global uchar* b0, uint gx, uint gy, uint gz, uint tx, uint ty, uint tz) { __local uint4 pool[2048]; static_cast<decltype(::reverse)*>(::reverse)((__local uchar*)pool, msl_device_pointer{b0}, msl_position_in_threadgroup()); }
