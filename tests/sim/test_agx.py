@@ -8,7 +8,7 @@ import pytest
 from agx_compiler import RECORDED, need_compiler
 
 import fusedops
-from fusedops.sim import SimulatorError
+from fusedops.sim import SimulatorError, translate
 from fusedops.sim.agx import KernelCode, find_tools, plan_registers, registers, settings
 from fusedops.sim.command import main
 
@@ -57,6 +57,29 @@ kernel void product(device const half* a [[buffer(0)]], device const half* b [[b
 }
 """
 )
+
+
+def test_what_clang_would_not_take_is_written_otherwise() -> None:
+    """MLX's headers have such: an offset that is an object, and a constructor for the address space `thread`."""
+    text = translate(
+        f"""{HEADER}
+struct Pair {{
+  float a, b;
+  constexpr Pair(float x) thread : a(x), b(x) {{}}
+  float sum() const thread {{ return a + b; }}
+}};
+kernel void k(device float* x [[buffer(0)]], constant long& stride [[buffer(1)]]) {{
+  x += stride * stride;
+  x += 2 * stride;
+  *x = Pair(1).sum();
+}}
+""",
+        "agx",
+    ).text
+    assert "x += msl_number(stride * stride);" in text
+    assert "x += 2 * stride;" in text
+    assert "constexpr Pair(float x)  : a(x), b(x) {}" in text
+    assert "float sum() const __private {" in text
 
 
 def summary(code: KernelCode) -> tuple[int, ...]:
