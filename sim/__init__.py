@@ -6,9 +6,23 @@
 The shell command is `python -m fusedops.sim`; see docs/simulator.md.
 """
 
+from .agx import KernelCode, plan_registers, registers
 from .check import check
 from .errors import SimulatorError
 from .run import ORDERS, AtOffset, Cost, Library, build
 from .translate import Translation, translate
 
-__all__ = ["ORDERS", "AtOffset", "Cost", "Library", "SimulatorError", "Translation", "build", "check", "translate"]
+__all__ = [
+    "ORDERS",
+    "AtOffset",
+    "Cost",
+    "KernelCode",
+    "Library",
+    "SimulatorError",
+    "Translation",
+    "build",
+    "check",
+    "plan_registers",
+    "registers",
+    "translate",
+]

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bench.counting
 import bench.run
-from bench import mlx_kernels
+from bench import attention_on_agx, mlx_kernels
 from bench.cases import SUITES, Sdpa, decode, prefill
 from bench.counting import (
     DTYPES,
@@ -158,3 +158,13 @@ def test_the_simulator_counts_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bench.run.main(["--device", "sim", "--suite", "norms"])
     assert "--suite norms: has no attention" in capsys.readouterr().err
+
+
+@needs_mlx
+def test_the_kernels_that_are_compiled_for_apples_gpus() -> None:
+    assert HEADERS
+    ours = {launch.kernel for launch in attention_on_agx.launches("f16", fusedops_launches)}
+    theirs = {launch.kernel for launch in attention_on_agx.launches("f16", mlx_launches(HEADERS))}
+    assert {kernel.split("_half")[0] for kernel in ours} >= {"sdpa_prefill", "sdpa_decode_vector", "sdpa_decode_matrix"}
+    assert {kernel.split("<")[0] for kernel in theirs} >= {"attention", "sdpa_vector", "sdpa_vector_2pass_1"}
+    assert attention_on_agx.row("k", "asahi_clc crashes") == ["k", "asahi_clc crashes"]

@@ -9,13 +9,14 @@ from ..translate import parse, translate
 from .arguments import parser
 from .checking import static_findings
 from .listing import listing
+from .registers import show_registers
 from .running import run
 from .sources import metal_source, resolve_mlx
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command: 0, or 1 with findings or an error. A command line that makes no sense exits with 2."""
-    commands = {"run": run, "check": _check, "list": _list, "translate": _translate}
+    commands = {"run": run, "check": _check, "list": _list, "translate": _translate, "registers": show_registers}
     options = parser().parse_args(arguments)
     try:
         resolve_mlx(options)

@@ -17,6 +17,11 @@ hold floats as float64; np, erf and the modules named by --import are there too.
 The exit status is 1 if there are findings, 2 if the command line makes no sense, else 0.
 """
 
+_REGISTERS_EPILOG = """\
+An open compiler for the instruction set of M1 and M2 says it, which must be installed: docs/agx.md. Nothing is run. A
+loop's numbers are those of one pass that takes every branch, without the loops inside of it.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """One subparser for each command; `options.name` is the command's name."""
@@ -27,13 +32,14 @@ def parser() -> argparse.ArgumentParser:
         "check": "find what Metal's compiler would reject",
         "list": "show the kernels and their arguments",
         "translate": "print the C++ that a target compiles",
+        "registers": "show what kernels take of Apple's M1 and M2 GPUs",
     }
     for name, summary in summaries.items():
         command = commands.add_parser(
             name,
             help=summary,
             description=summary,
-            epilog=_RUN_EPILOG if name == "run" else None,
+            epilog={"run": _RUN_EPILOG, "registers": _REGISTERS_EPILOG}.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_source(command)
@@ -48,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
             )
         if name == "translate":
             command.add_argument("--target", choices=TARGETS, default=TARGETS[0])
+        if name == "registers":
+            _add_compilation(command)
     return top
 
 
@@ -66,6 +74,21 @@ def _add_source(command: argparse.ArgumentParser) -> None:
         metavar="'NAME<...>'",
         help="instantiate a template of kernels; its host name is NAME<...> without spaces",
     )
+
+
+def _add_compilation(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "kernels", nargs="*", metavar="KERNEL", help="a host name, or 'NAME<...>' to instantiate a template; else all"
+    )
+    add = command.add_argument_group("compilation").add_argument
+    add("--constant", type=_constant, action="append", default=[], metavar="NAME=VALUE", help="a function constant")
+    add(
+        "--threads",
+        type=_thread_count,
+        metavar="N",
+        help="most threads of a threadgroup, which bounds registers; the kernel's own bound by default, else none",
+    )
+    add("--compare", nargs=2, metavar=("FILE", "KERNEL"), help="a kernel to show beside KERNEL, with ratios")
 
 
 def _add_launch(command: argparse.ArgumentParser) -> None:
@@ -122,6 +145,12 @@ def _extent(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+([x,]\d+){0,2}", text):
         raise argparse.ArgumentTypeError(f"expected one to three numbers such as 32x4, got {text!r}")
     return tuple(map(int, re.split("[x,]", text)))
+
+
+def _thread_count(text: str) -> int:
+    if not re.fullmatch(r"\d+", text) or not 32 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"expected a number from 32 to 1024, got {text!r}")
+    return int(text)
 
 
 def _constant(text: str) -> tuple[str, bool | int | float]:

@@ -1,10 +1,11 @@
-"""Metal text to C++ for the simulator, CUDA or clang's C++ for OpenCL."""
+"""Metal text to C++ for the simulator, CUDA, clang's C++ for OpenCL or, by way of that, Apple's GPUs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SimulatorError
+from .agx import AgxEmitter
 from .cuda import CudaEmitter
 from .declarations import FunctionConstant, Unit
 from .declarations import parse as parse_text
@@ -13,7 +14,12 @@ from .opencl import OpenCLEmitter
 from .preprocess import preprocess
 from .simulator import SimulatorEmitter
 
-_EMITTERS: dict[str, type[Emitter]] = {"simulator": SimulatorEmitter, "cuda": CudaEmitter, "opencl": OpenCLEmitter}
+_EMITTERS: dict[str, type[Emitter]] = {
+    "simulator": SimulatorEmitter,
+    "cuda": CudaEmitter,
+    "opencl": OpenCLEmitter,
+    "agx": AgxEmitter,
+}
 TARGETS = tuple(_EMITTERS)
 
 
@@ -40,17 +46,17 @@ def translate(
     only: str | None = None,
     constants: Mapping[str, Value] | None = None,
 ) -> Translation:
-    """Translate a .metal file (a Path) or Metal text (a str) for "simulator", "cuda" or "opencl".
+    """Translate a .metal file (a Path) or Metal text (a str) for "simulator", "cuda", "opencl" or "agx".
 
     `include` are directories, `defines` are NAME or NAME=VALUE, `only` is a regular expression that the host names of
     the wanted kernels match as a whole. `constants` are values of function constants that are compiled in, as Metal
-    does when it makes a pipeline; for "cuda" only. SimulatorError: what is not Metal, with file and line, or an unknown
-    target.
+    does when it makes a pipeline; for "cuda" and "agx" only. SimulatorError: what is not Metal, with file and line, or
+    an unknown target.
     """
     if target not in _EMITTERS:
         raise SimulatorError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
-    if constants is not None and target != "cuda":
-        raise SimulatorError(f"constants: {target} takes them at each launch, only cuda compiles them in")
+    if constants is not None and target not in ("cuda", "agx"):
+        raise SimulatorError(f"constants: {target} takes them at each launch, only cuda and agx compile them in")
     unit = parse(source, include=include, defines=defines)
     emitter = _EMITTERS[target](unit, only)
     emitter.constants = constants

@@ -72,7 +72,7 @@ class CudaEmitter(NativeEmitter):
             space.before = "__constant__ "
 
     def pragma(self, text: str) -> str:
-        return "#pragma unroll" if "unroll" in text and "disable" not in text else ""
+        return self.unrolling(text)
 
 
 def entry_point(kernel: str) -> str:

@@ -98,6 +98,7 @@ class Kernel(Function):
     host_name: str = ""
     is_template: bool = False
     most_threads: str = "1024"  # of a threadgroup
+    declares_most_threads: bool = False
     parameters: list[Parameter] = field(default_factory=list)
 
 
@@ -293,6 +294,7 @@ class _Parser:
         attributes = source.attributes(start, parameter_list)
         kernel.host_name = self.host_name(start, parameter_list, source[name])
         kernel.most_threads = attributes.get("max_total_threads_per_threadgroup", kernel.most_threads)
+        kernel.declares_most_threads = "max_total_threads_per_threadgroup" in attributes
         kernel.is_template = source[start] == "template"
         kernel.parameters = self.parameters(kernel)
         return kernel

@@ -93,6 +93,10 @@ class Emitter:
         """What becomes of a pragma: dropped, they are hints to Apple's compiler."""
         return ""
 
+    def unrolling(self, text: str) -> str:
+        """A pragma that asks for unrolling, in the words that nvcc and clang both know; others are dropped."""
+        return "#pragma unroll" if "unroll" in text and "disable" not in text else ""
+
     # --- the whole unit
 
     def emit(self) -> str:

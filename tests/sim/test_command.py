@@ -171,7 +171,7 @@ def test_list(row_sum: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "    instantiated as row_sum_float" in lines
 
 
-@pytest.mark.parametrize("target", ["simulator", "cuda", "opencl"])
+@pytest.mark.parametrize("target", ["simulator", "cuda", "opencl", "agx"])
 def test_translate(row_sum: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["translate", row_sum, *BARRIER, "--target", target]) == 0
     assert f'#include "metal_{"sim" if target == "simulator" else target}.h"' in capsys.readouterr().out

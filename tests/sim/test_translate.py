@@ -18,7 +18,7 @@ from fusedops.sim.translate.cuda import entry_point
 from fusedops.sim.translate.preprocess import SHIM
 
 GOLDEN = Path(__file__).parent / "golden"
-SUFFIXES = {"simulator": ".simulator.cpp", "cuda": ".cu", "opencl": ".opencl.cpp"}
+SUFFIXES = {"simulator": ".simulator.cpp", "cuda": ".cu", "opencl": ".opencl.cpp", "agx": ".agx.cpp"}
 KERNEL = "kernel void k(device float* x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[i] = 1; }\n"
 
 
@@ -73,11 +73,15 @@ def test_names_kernels_and_constants(target: str) -> None:
     assert translate(GOLDEN / "function_constants.metal", target).constants == ("window_length", "has_window")
 
 
-def test_constants_are_compiled_in_for_cuda_only() -> None:
+def test_constants_are_compiled_in_for_cuda_and_agx_only() -> None:
     source = GOLDEN / "function_constants.metal"
     translation = translate(source, "cuda", constants={"has_window": True})
     assert translation.constants == ()
     assert "constexpr bool has_window = true;" in translation.text
+    assert "constexpr bool window_length__defined = false;" in translation.text
+    translation = translate(source, "agx", constants={"has_window": True})
+    assert translation.constants == ()
+    assert "bool has_window  = bool(true);" in translation.text
     assert "constexpr bool window_length__defined = false;" in translation.text
     with pytest.raises(SimulatorError, match="there is no function constant 'no_such'"):
         translate(source, "cuda", constants={"no_such": 1})
@@ -194,7 +198,7 @@ def test_several_mistakes_at_once() -> None:
 
 
 def test_unknown_target_and_missing_file() -> None:
-    with pytest.raises(SimulatorError, match="simulator, cuda, opencl"):
+    with pytest.raises(SimulatorError, match="simulator, cuda, opencl, agx"):
         translate(KERNEL, "vulkan")
     with pytest.raises(SimulatorError, match=r"nowhere\.metal: no such file"):
         translate(Path("nowhere.metal"), "simulator")

@@ -1,5 +1,5 @@
 // Metal for clang's "C++ for OpenCL", declarations only: nothing compiled with it runs. A real clang checks with it
-// what the simulator's host compiler cannot, above all address spaces.
+// what the simulator's host compiler cannot, above all address spaces. shim/agx defines what it declares.
 #pragma once
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #include <cstddef>

@@ -55,8 +55,9 @@ bool simd_is_first();
 template <class T, int C, int R>
 struct simdgroup_matrix {
   static_assert(C == 8 && R == 8, "only 8x8 exists");
+  vec<T, 2> msl_elements;
   simdgroup_matrix() __private = default;
-  explicit simdgroup_matrix(T) __private;
+  explicit simdgroup_matrix(T);  // of any space: clang makes temporaries by no other
   __private vec<T, 2>& thread_elements() __private;
   __private const vec<T, 2>& thread_elements() const __private;
 };

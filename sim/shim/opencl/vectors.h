@@ -69,10 +69,25 @@ constexpr int msl_lanes = 1;
 template <class T, int N>
 constexpr int msl_lanes<T __attribute__((ext_vector_type(N)))> = N;
 
+// A component or a vector with components of type E.
+template <class E, class A>
+constexpr auto msl_converted(A a) {
+  if constexpr (msl_lanes<A> == 1)
+    return E(a);
+  else if constexpr (metal::is_same_v<E, typename metal::detail::elem<A>::type>)
+    return a;
+  else
+    return __builtin_convertvector(a, metal::detail::ext<E, msl_lanes<A>>);
+}
+
 template <class V, class... A>
-constexpr V msl_make(A...) {
+constexpr V msl_make(A... a) {
+  using E = typename metal::detail::elem<V>::type;
   static_assert(sizeof...(A) == 1 || (msl_lanes<A> + ...) == msl_lanes<V>, "wrong number of components");
-  return V(0);
+  if constexpr ((msl_lanes<A> + ...) == 1)
+    return V(E((a, ...)));
+  else
+    return V{msl_converted<E>(a)...};
 }
 
 #define MSL_VECTORS(T, n)                        \
