@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 settings.register_profile(
     "default",
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
