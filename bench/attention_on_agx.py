@@ -66,8 +66,7 @@ def row(kernel: str, code: KernelCode | str) -> list[str]:
         return [kernel, code]
     cells = [code.instructions, f"{code.code_bytes / 1024:.1f}", code.registers, code.threads]
     cells = [kernel, *map(str, cells), f"{code.spills}:{code.fills}"]
-    if code.loops:
-        loop = max(code.loops, key=lambda loop: loop.issue_cycles)
+    if loop := code.longest_loop:
         matrices = loop.matrix_operations
         each = f"{loop.issue_cycles / matrices:.1f}" if matrices else "-"
         cells += [str(loop.instructions), str(loop.issue_cycles), each, f"{loop.spills}:{loop.fills}"]

@@ -86,6 +86,11 @@ class KernelCode:
     arrays: int
     unroll_threshold: int
 
+    @property
+    def longest_loop(self) -> Loop | None:
+        """The one with the most issue cycles, which may be a rare one; None where there is none."""
+        return max(self.loops, key=lambda loop: loop.issue_cycles, default=None)
+
 
 @dataclass(frozen=True)
 class _Block:

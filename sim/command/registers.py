@@ -111,8 +111,8 @@ def _comparison(codes: Sequence[tuple[str, KernelCode]]) -> Iterator[str]:
     (left_name, left), (right_name, right) = codes
     rows = [["", left_name, right_name, "ratio"]]
     rows += [_compared(words, getattr(left, field), getattr(right, field)) for field, words in _WORDS.items()]
-    if left.loops and right.loops:
-        loops = [max(code.loops, key=lambda loop: loop.issue_cycles) for code in (left, right)]
+    if left.longest_loop and right.longest_loop:
+        loops = (left.longest_loop, right.longest_loop)
         rows += [
             _compared(f"longest loop: {words}", *(getattr(loop, field) for loop in loops))
             for field, words in _LOOP_WORDS.items()

@@ -66,8 +66,7 @@ def row(name: str, text: str) -> list[str]:
 def numbers(code: KernelCode) -> Iterator[int | str]:
     yield from (code.instructions, code.code_bytes, code.registers, code.threads)
     yield from (code.spills, code.fills, code.scratch_bytes, code.arrays)
-    if code.loops:
-        loop = max(code.loops, key=lambda loop: loop.issue_cycles)
+    if loop := code.longest_loop:
         yield from (loop.instructions, loop.device_loads, loop.device_stores)
         yield from (loop.threadgroup_loads, loop.threadgroup_stores, loop.matrix_operations)
         yield from (loop.spills, loop.fills, loop.issue_cycles)
